@@ -1,0 +1,1 @@
+//! The visavis peer connection on str0m.

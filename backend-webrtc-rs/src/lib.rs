@@ -1,0 +1,1 @@
+//! The visavis peer connection on webrtc-rs.

@@ -1,0 +1,36 @@
+//! One WebRTC peer connection over interchangeable stacks.
+//!
+//! This crate names no stack. It has the traits that a stack implements ([`Backend`], [`Engine`]) and, written
+//! once, what a W3C user expects of every stack: [`PeerConnection`] with the JSEP state machine, data channels
+//! with back-pressure both ways, the same-page [`PeerPair`], [`Signaling`] with perfect negotiation, the
+//! [`Net`] that all packets go through, and the [`Timeline`] of each call.
+
+pub mod backend;
+pub mod candidate;
+pub mod channel;
+mod error;
+pub mod net;
+pub mod sdp;
+pub mod stats;
+pub mod timeline;
+
+pub use backend::{
+    Backend, Capabilities, DtlsState, Engine, EngineConfig, EngineEvent, EventSink, IceState, MLine,
+};
+pub use candidate::{Candidate, CandidateTransport, CandidateType, ParsedCandidate};
+pub use channel::{
+    ChannelInit, ChannelPort, ChannelState, ChannelStats, DataChannel, Flow, MAX_MESSAGE_SIZE, Message,
+    Reliability,
+};
+pub use error::{Error, ErrorKind, Result};
+pub use net::{Net, RealNet, UdpSocket, memory::MemoryNetwork};
+pub use sdp::{Direction, MediaKind, Sdp, SdpType, SessionDescription};
+pub use stats::{EngineStats, SelectedPair, StatsReport};
+pub use timeline::{Mark, Timeline};
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Locks a mutex; one that a panic poisoned is used as it is, for no lock here is held over a call that panics.
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,103 @@
+//! The network as the engines see it: interfaces and poll-shaped UDP sockets.
+//!
+//! [`RealNet`] is the machine's; [`MemoryNet`](memory::MemoryNet) is a host of a simulated network. Datagrams
+//! travel in `quinn-udp`'s shapes: a [`Transmit`] may hold several of one size (GSO), and one read may return
+//! several (GRO).
+
+pub mod memory;
+mod real;
+
+pub use quinn_udp::{EcnCodepoint, RecvMeta, Transmit};
+pub use real::RealNet;
+
+use std::{
+    fmt,
+    future::poll_fn,
+    io::{self, IoSliceMut},
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+/// A host's network.
+pub trait Net: fmt::Debug + Send + Sync {
+    /// The addresses a peer elsewhere could reach: not loopback, not link-local.
+    fn interfaces(&self) -> io::Result<Vec<IpAddr>>;
+
+    /// Binds a UDP socket; port 0 picks one.
+    fn bind(&self, addr: SocketAddr) -> io::Result<Arc<dyn UdpSocket>>;
+
+    /// Takes over a socket that a library has bound by itself.
+    fn adopt(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn UdpSocket>> {
+        let addr = socket.local_addr()?;
+        drop(socket);
+        self.bind(addr)
+    }
+}
+
+/// A UDP socket in the shape of `quinn-udp`. One task reads and one task writes: only the last waker of each
+/// direction is woken.
+pub trait UdpSocket: fmt::Debug + Send + Sync {
+    /// The address it is bound to.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// Sends one datagram, or several of [`Transmit::segment_size`] bytes each.
+    fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<()>>;
+
+    /// Reads up to `bufs.len()` batches; each may hold several datagrams of [`RecvMeta::stride`] bytes.
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>>;
+
+    /// The most datagrams one [`Transmit`] may hold.
+    fn max_gso_segments(&self) -> usize {
+        1
+    }
+
+    /// The most datagrams one buffer may be filled with.
+    fn max_gro_segments(&self) -> usize {
+        1
+    }
+}
+
+/// Sends, waiting until the socket takes it.
+pub async fn send(socket: &dyn UdpSocket, transmit: &Transmit<'_>) -> io::Result<()> {
+    poll_fn(|cx| socket.poll_send(cx, transmit)).await
+}
+
+/// The addresses to bind for `wanted`, or for every interface of `net` and port 0 when nothing is wanted.
+///
+/// # Errors
+///
+/// When there is nothing to bind: no interface is up but loopback.
+pub fn bind_addresses(net: &dyn Net, wanted: &[SocketAddr]) -> io::Result<Vec<SocketAddr>> {
+    let (wild, mut literal): (Vec<SocketAddr>, Vec<SocketAddr>) = if wanted.is_empty() {
+        (
+            vec![
+                SocketAddr::from(([0, 0, 0, 0], 0)),
+                SocketAddr::from(([0_u16; 8], 0)),
+            ],
+            Vec::new(),
+        )
+    } else {
+        wanted.iter().partition(|a| a.ip().is_unspecified())
+    };
+    if !wild.is_empty() {
+        for ip in net.interfaces()? {
+            let matching = wild.iter().find(|w| w.is_ipv4() == ip.is_ipv4());
+            literal.extend(matching.map(|w| SocketAddr::new(ip, w.port())));
+        }
+    }
+    literal.sort_unstable();
+    literal.dedup();
+    if literal.is_empty() {
+        return Err(io::Error::new(
+            io::ErrorKind::AddrNotAvailable,
+            "no network interface is up but loopback; bind 127.0.0.1:0 for a call on this machine",
+        ));
+    }
+    Ok(literal)
+}
