@@ -21,7 +21,7 @@ pub enum ErrorKind {
     MessageTooLarge,
     /// A bounded queue is full; try again when it has drained.
     WouldBlock,
-    /// The peer connection or the channel is closed.
+    /// The data channel closed while it was waited for.
     Closed,
     /// Something did not happen in time.
     Timeout,
@@ -83,7 +83,7 @@ impl Error {
 
     /// The peer connection is closed.
     pub fn closed(operation: &'static str) -> Self {
-        Self::new(ErrorKind::Closed, operation, "the peer connection is closed")
+        Self::invalid_state(operation, "closed", "create a new peer connection")
     }
 
     /// Whose fault it is.

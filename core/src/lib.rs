@@ -9,8 +9,13 @@ pub mod backend;
 pub mod candidate;
 pub mod channel;
 mod error;
+pub mod media;
+pub mod negotiate;
 pub mod net;
+pub mod pair;
+pub mod peer;
 pub mod sdp;
+pub mod signaling;
 pub mod stats;
 pub mod timeline;
 
@@ -23,8 +28,17 @@ pub use channel::{
     Reliability,
 };
 pub use error::{Error, ErrorKind, Result};
+pub use negotiate::{IceMode, Negotiator, Role, negotiate};
 pub use net::{Net, RealNet, UdpSocket, memory::MemoryNetwork};
+pub use pair::{
+    Call, CallFailure, CallSide, PairConfig, PairEvent, PairEvents, PairState, PeerPair, SamePage, Side,
+};
+pub use peer::{
+    ConnectionState, GatheringState, PeerConfig, PeerConnection, PeerEvent, PeerEvents, SignalingState,
+    Transceiver, TransceiverState,
+};
 pub use sdp::{Direction, MediaKind, Sdp, SdpType, SessionDescription};
+pub use signaling::{Signal, Signaling};
 pub use stats::{EngineStats, SelectedPair, StatsReport};
 pub use timeline::{Mark, Timeline};
 

@@ -1,0 +1,144 @@
+//! Perfect negotiation over any signaling (W3C WebRTC §10.7): offers, answers, trickle, glare and rollback.
+
+use crate::{
+    PeerConnection, PeerEvent, PeerEvents, Result, SdpType, SessionDescription, Signal, Signaling,
+    SignalingState,
+};
+use serde::Serialize;
+
+/// Who gives way when both peers offer at once. The two peers need different roles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Takes its own offer back.
+    Polite,
+    /// Ignores the other's.
+    Impolite,
+}
+
+/// When candidates travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IceMode {
+    /// Each as it is found (RFC 8838).
+    #[default]
+    Trickle,
+    /// All of them inside the description.
+    Full,
+}
+
+/// Negotiates whenever `peer` needs it, until either side says [`Signal::Bye`] or is gone, or `peer` is closed.
+///
+/// # Errors
+///
+/// As [`Negotiator::run`].
+pub async fn negotiate(
+    peer: &PeerConnection,
+    signaling: &mut dyn Signaling,
+    role: Role,
+    ice: IceMode,
+) -> Result<()> {
+    Negotiator::new(peer, role, ice).run(signaling).await
+}
+
+/// The state of a negotiation that goes on over errors.
+#[derive(Debug)]
+pub struct Negotiator {
+    peer: PeerConnection,
+    events: PeerEvents,
+    role: Role,
+    ice: IceMode,
+    ignore_offer: bool,
+    starting: bool,
+}
+
+impl Negotiator {
+    /// Negotiates for `peer`.
+    pub fn new(peer: &PeerConnection, role: Role, ice: IceMode) -> Self {
+        Self {
+            peer: peer.clone(),
+            events: peer.events(),
+            role,
+            ice,
+            ignore_offer: false,
+            starting: true,
+        }
+    }
+
+    /// Runs until either side says [`Signal::Bye`] or is gone, or the peer connection is closed.
+    ///
+    /// # Errors
+    ///
+    /// What the signaling failed with, or why a description of the remote peer cannot be used. The peer
+    /// connection is as it was before that description: call `run` again to go on.
+    pub async fn run(&mut self, signaling: &mut dyn Signaling) -> Result<()> {
+        // What was asked for before we listened.
+        if std::mem::take(&mut self.starting) && self.peer.negotiation_needed() {
+            self.offer(signaling).await?;
+        }
+        loop {
+            tokio::select! {
+                biased;
+                event = self.events.next() => match event {
+                    None => return Ok(()),
+                    Some(PeerEvent::NegotiationNeeded) => self.offer(signaling).await?,
+                    Some(PeerEvent::Candidate(candidate)) if self.ice == IceMode::Trickle => {
+                        signaling.send(Signal::Candidate(candidate)).await?;
+                    }
+                    Some(_) => {}
+                },
+                signal = signaling.recv() => match signal? {
+                    None | Some(Signal::Bye) => return Ok(()),
+                    Some(Signal::Description(description)) => self.on_description(description, signaling).await?,
+                    Some(Signal::Candidate(candidate)) => {
+                        // One bad candidate does not end a call, and those of an ignored offer are meant to fail.
+                        if let Err(error) = self.peer.add_ice_candidate(candidate).await && !self.ignore_offer {
+                            tracing::warn!(%error, "a remote candidate is left out");
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    async fn offer(&mut self, signaling: &mut dyn Signaling) -> Result<()> {
+        // An event that was overtaken by a remote offer, or by an offer we made since.
+        if self.peer.signaling_state() != SignalingState::Stable || !self.peer.negotiation_needed() {
+            return Ok(());
+        }
+        self.send_local(signaling).await
+    }
+
+    async fn on_description(
+        &mut self,
+        description: SessionDescription,
+        signaling: &mut dyn Signaling,
+    ) -> Result<()> {
+        let is_offer = description.kind == SdpType::Offer;
+        let collision = is_offer && self.peer.signaling_state() != SignalingState::Stable;
+        self.ignore_offer = collision && self.role == Role::Impolite;
+        if self.ignore_offer {
+            return Ok(());
+        }
+        self.peer.set_remote_description(description).await?;
+        if is_offer {
+            if let Err(error) = self.send_local(signaling).await {
+                // The stack refused the offer at the answer: leave the exchange so that a good offer can follow.
+                let _ = self
+                    .peer
+                    .set_remote_description(SessionDescription::rollback())
+                    .await;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    async fn send_local(&mut self, signaling: &mut dyn Signaling) -> Result<()> {
+        let mut description = self.peer.set_local_description(None).await?;
+        if self.ice == IceMode::Full {
+            self.peer.gathered().await?;
+            description = self.peer.local_description().unwrap_or(description);
+        }
+        signaling.send(Signal::Description(description)).await
+    }
+}

@@ -1,0 +1,567 @@
+//! The peer connection that applications use, the same on every stack (W3C WebRTC §4).
+
+mod jsep;
+mod owner;
+
+use crate::{
+    Backend, Candidate, ChannelInit, DataChannel, Direction, DtlsState, EngineConfig, Error, EventSink,
+    IceState, Mark, MediaKind, Net, Result, Sdp, SdpType, SessionDescription, StatsReport, Timeline,
+    channel::Hub, lock,
+};
+use jsep::TransceiverId;
+use owner::{Op, Owner, Reply};
+use serde::Serialize;
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::Instrument;
+
+/// How a peer connection is set up.
+#[derive(Debug, Clone)]
+pub struct PeerConfig {
+    /// Where to bind; port 0 picks one, an unspecified address means every interface of its family. Default:
+    /// empty, every usable interface. A call within one machine binds `127.0.0.1:0`.
+    pub bind: Vec<SocketAddr>,
+    /// A peer not heard from for this long makes the connection `disconnected`, from which it may recover by
+    /// itself. Default: 5 s.
+    pub disconnected_after: Duration,
+    /// A connection `disconnected` for this long is `failed`. Default: 20 s.
+    pub failed_after: Duration,
+    /// ICE and DTLS that take longer than this make the connection `failed`. Default: 30 s.
+    pub connect_timeout: Duration,
+    /// What logs call this peer. Default: `peer`.
+    pub name: String,
+    /// Where the steps are marked. Default: a new one.
+    pub timeline: Timeline,
+}
+
+impl Default for PeerConfig {
+    fn default() -> Self {
+        Self {
+            bind: Vec::new(),
+            disconnected_after: Duration::from_secs(5),
+            failed_after: Duration::from_secs(20),
+            connect_timeout: Duration::from_secs(30),
+            name: "peer".to_owned(),
+            timeline: Timeline::default(),
+        }
+    }
+}
+
+impl PeerConfig {
+    /// For two peers on this machine: binds `127.0.0.1:0`.
+    pub fn loopback() -> Self {
+        Self {
+            bind: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+            ..Self::default()
+        }
+    }
+}
+
+/// Where an exchange of descriptions stands (W3C `RTCSignalingState`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SignalingState {
+    /// No exchange is under way.
+    Stable,
+    /// Our offer waits for its answer.
+    HaveLocalOffer,
+    /// The remote offer waits for our answer.
+    HaveRemoteOffer,
+    /// Closed.
+    Closed,
+}
+
+/// Where gathering stands (W3C `RTCIceGatheringState`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GatheringState {
+    /// Not started.
+    New,
+    /// Under way.
+    Gathering,
+    /// All candidates of this generation are known.
+    Complete,
+}
+
+/// The state of all transports together (W3C `RTCPeerConnectionState`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConnectionState {
+    /// Nothing has started.
+    New,
+    /// ICE or DTLS is under way.
+    Connecting,
+    /// ICE and DTLS are up.
+    Connected,
+    /// The remote peer is not heard from; this may heal by itself.
+    Disconnected,
+    /// Given up; see [`PeerConnection::failure`].
+    Failed,
+    /// Closed.
+    Closed,
+}
+
+macro_rules! display_states {
+    ($($state:ident { $($variant:ident => $name:literal),+ $(,)? })+) => {$(
+        impl fmt::Display for $state {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$variant => $name),+ })
+            }
+        }
+    )+};
+}
+
+display_states! {
+    SignalingState {
+        Stable => "stable",
+        HaveLocalOffer => "have-local-offer",
+        HaveRemoteOffer => "have-remote-offer",
+        Closed => "closed",
+    }
+    GatheringState { New => "new", Gathering => "gathering", Complete => "complete" }
+    ConnectionState {
+        New => "new",
+        Connecting => "connecting",
+        Connected => "connected",
+        Disconnected => "disconnected",
+        Failed => "failed",
+        Closed => "closed",
+    }
+    IceState {
+        New => "new",
+        Checking => "checking",
+        Connected => "connected",
+        Completed => "completed",
+        Disconnected => "disconnected",
+        Failed => "failed",
+        Closed => "closed",
+    }
+}
+
+/// What happens on a peer connection, in the order in which W3C fires it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum PeerEvent {
+    /// An offer should be made (`negotiationneeded`).
+    NegotiationNeeded,
+    /// `signalingstatechange`.
+    SignalingState(SignalingState),
+    /// `icegatheringstatechange`.
+    GatheringState(GatheringState),
+    /// `iceconnectionstatechange`.
+    IceState(IceState),
+    /// `statechange` of the DTLS transport. `Closed` is the remote peer's goodbye.
+    DtlsState(DtlsState),
+    /// `connectionstatechange`.
+    ConnectionState(ConnectionState),
+    /// A local candidate to send to the remote peer, the last one being the end of candidates (`icecandidate`).
+    Candidate(Candidate),
+    /// The remote peer opened a data channel (`datachannel`).
+    DataChannel(DataChannel),
+    /// The remote description says that the remote peer sends on this transceiver (`track`).
+    Track(Transceiver),
+}
+
+/// A subscription to a peer's events; ends when the peer connection is closed.
+///
+/// The first subscription also gets what happened before it. Later ones start where they begin.
+#[derive(Debug)]
+pub struct PeerEvents(mpsc::UnboundedReceiver<PeerEvent>);
+
+impl PeerEvents {
+    /// The next event, or `None` once the peer connection is closed and all was read.
+    pub async fn next(&mut self) -> Option<PeerEvent> {
+        self.0.recv().await
+    }
+}
+
+/// One side of a WebRTC connection (W3C `RTCPeerConnection`). Clones are the same connection.
+///
+/// One task owns the stack's [`Engine`](crate::Engine) and takes one call after another, which is the W3C
+/// operations queue. Dropping the last clone closes the connection.
+#[derive(Debug, Clone)]
+pub struct PeerConnection {
+    ops: mpsc::Sender<Op>,
+    shared: Arc<Shared>,
+}
+
+/// What the handles and the owner task share.
+#[derive(Debug)]
+struct Shared {
+    stack: &'static str,
+    hub: Arc<Hub>,
+    signaling: watch::Sender<SignalingState>,
+    gathering: watch::Sender<GatheringState>,
+    ice: watch::Sender<IceState>,
+    connection: watch::Sender<ConnectionState>,
+    descriptions: Mutex<Descriptions>,
+    subscribers: Mutex<Subscribers>,
+    failure: Mutex<Option<String>>,
+    negotiation_needed: AtomicBool,
+}
+
+/// The descriptions in force, written out only when somebody asks for them.
+#[derive(Debug, Default)]
+struct Descriptions {
+    local: Option<(SdpType, Sdp)>,
+    remote: Option<(SdpType, Sdp)>,
+    /// The candidates of our generation.
+    candidates: Vec<Candidate>,
+}
+
+#[derive(Debug)]
+enum Subscribers {
+    /// Nobody has subscribed yet: kept for the first who does.
+    Backlog(Vec<PeerEvent>),
+    Live(Vec<mpsc::UnboundedSender<PeerEvent>>),
+    Ended,
+}
+
+impl Shared {
+    fn emit(&self, event: &PeerEvent) {
+        match &mut *lock(&self.subscribers) {
+            Subscribers::Backlog(events) => events.push(event.clone()),
+            Subscribers::Live(subscribers) => subscribers.retain(|s| s.send(event.clone()).is_ok()),
+            Subscribers::Ended => {}
+        }
+    }
+
+    fn end_events(&self) {
+        let mut subscribers = lock(&self.subscribers);
+        if matches!(*subscribers, Subscribers::Live(_)) {
+            *subscribers = Subscribers::Ended;
+        }
+    }
+}
+
+impl PeerConnection {
+    /// A peer connection on `backend`, its sockets bound on `net`.
+    ///
+    /// # Errors
+    ///
+    /// [`Network`](crate::ErrorKind::Network) when no socket could be bound.
+    pub async fn new(backend: &dyn Backend, config: PeerConfig, net: Arc<dyn Net>) -> Result<Self> {
+        let span = tracing::info_span!("peer", name = %config.name, stack = backend.name());
+        let hub = Arc::new(Hub::new(config.timeline.clone()));
+        let (sink, events) = EventSink::new(Arc::clone(&hub));
+        let engine_config = EngineConfig {
+            bind: config.bind.clone(),
+            disconnected_after: config.disconnected_after,
+            name: config.name.clone(),
+        };
+        let engine = backend
+            .engine(engine_config, net, sink)
+            .instrument(span.clone())
+            .await?;
+        config.timeline.mark(Mark::PeerCreated);
+        let shared = Arc::new(Shared {
+            stack: backend.name(),
+            hub,
+            signaling: watch::Sender::new(SignalingState::Stable),
+            gathering: watch::Sender::new(GatheringState::New),
+            ice: watch::Sender::new(IceState::New),
+            connection: watch::Sender::new(ConnectionState::New),
+            descriptions: Mutex::default(),
+            subscribers: Mutex::new(Subscribers::Backlog(Vec::new())),
+            failure: Mutex::default(),
+            negotiation_needed: AtomicBool::new(false),
+        });
+        let (ops, queue) = mpsc::channel(64);
+        let owner = Owner::new(engine, Arc::clone(&shared), &config, events, ops.downgrade());
+        tokio::spawn(owner.run(queue).instrument(span));
+        Ok(Self { ops, shared })
+    }
+
+    /// The stack's name.
+    pub fn stack(&self) -> &'static str {
+        self.shared.stack
+    }
+
+    /// The times of this peer's steps.
+    pub fn timeline(&self) -> &Timeline {
+        &self.shared.hub.timeline
+    }
+
+    /// Subscribes to what happens from now on; the first subscription also gets what happened before.
+    pub fn events(&self) -> PeerEvents {
+        let (tx, rx) = mpsc::unbounded_channel();
+        let mut subscribers = lock(&self.shared.subscribers);
+        match &mut *subscribers {
+            Subscribers::Live(live) => live.push(tx),
+            Subscribers::Ended => {}
+            Subscribers::Backlog(backlog) => {
+                for event in backlog.drain(..) {
+                    let _ = tx.send(event);
+                }
+                let closed = *self.shared.signaling.borrow() == SignalingState::Closed;
+                *subscribers = if closed {
+                    Subscribers::Ended
+                } else {
+                    Subscribers::Live(vec![tx])
+                };
+            }
+        }
+        PeerEvents(rx)
+    }
+
+    /// Writes an offer for the transceivers and channels there are (W3C `createOffer`).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidState`](crate::ErrorKind::InvalidState) unless the signaling state is `stable`.
+    pub async fn create_offer(&self) -> Result<SessionDescription> {
+        self.call("create_offer", Op::CreateOffer).await
+    }
+
+    /// Answers the remote offer (W3C `createAnswer`). From here on that offer cannot be rolled back, for the
+    /// stacks apply an offer and answer it in one step.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidState`](crate::ErrorKind::InvalidState) unless the signaling state is `have-remote-offer`.
+    pub async fn create_answer(&self) -> Result<SessionDescription> {
+        self.call("create_answer", Op::CreateAnswer).await
+    }
+
+    /// Sets what `create_offer` or `create_answer` returned, unchanged, or takes the pending offer back with a
+    /// rollback. `None` creates what the state asks for first, and it is returned (W3C
+    /// `setLocalDescription()`). Gathering starts.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidState`](crate::ErrorKind::InvalidState),
+    /// [`InvalidModification`](crate::ErrorKind::InvalidModification) if the description was changed.
+    pub async fn set_local_description(
+        &self,
+        description: impl Into<Option<SessionDescription>>,
+    ) -> Result<SessionDescription> {
+        let description = description.into();
+        self.call("set_local_description", |reply| Op::SetLocal(description, reply))
+            .await
+    }
+
+    /// Sets the remote peer's offer or answer, or rolls its offer back. An offer that meets our own pending one
+    /// rolls ours back first (W3C `setRemoteDescription`).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidState`](crate::ErrorKind::InvalidState), [`InvalidInput`](crate::ErrorKind::InvalidInput) when
+    /// the SDP cannot be used; the session is then as it was.
+    pub async fn set_remote_description(&self, description: SessionDescription) -> Result<()> {
+        self.call("set_remote_description", |reply| {
+            Op::SetRemote(description, reply)
+        })
+        .await
+    }
+
+    /// Adds a remote candidate; one that comes before the description it belongs to is kept for it.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) when it is malformed, names no m-line or belongs to
+    /// another generation; [`LimitExceeded`](crate::ErrorKind::LimitExceeded). A well-formed candidate of a kind
+    /// that no stack speaks (TCP, a name) is skipped without an error.
+    pub async fn add_ice_candidate(&self, candidate: Candidate) -> Result<()> {
+        self.call("add_ice_candidate", |reply| Op::AddCandidate(candidate, reply))
+            .await
+    }
+
+    /// Adds an audio or video m-line to the next offer (W3C `addTransceiver`).
+    pub async fn add_transceiver(&self, kind: MediaKind, direction: Direction) -> Result<Transceiver> {
+        let id = self
+            .call("add_transceiver", |reply| {
+                Op::AddTransceiver(kind, direction, reply)
+            })
+            .await?;
+        Ok(Transceiver {
+            id,
+            kind,
+            ops: self.ops.downgrade(),
+        })
+    }
+
+    /// Opens a data channel, now or when the connection is up (W3C `createDataChannel`).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) when the parameters cannot be, or the negotiated id is in
+    /// use.
+    pub async fn create_data_channel(&self, init: ChannelInit) -> Result<DataChannel> {
+        self.call("create_data_channel", |reply| Op::CreateChannel(init, reply))
+            .await
+    }
+
+    /// Asks for new ICE credentials in the next offer (W3C `restartIce`).
+    pub async fn restart_ice(&self) -> Result<()> {
+        self.call("restart_ice", Op::RestartIce).await
+    }
+
+    /// What the connection counts.
+    pub async fn stats(&self) -> Result<StatsReport> {
+        self.call("stats", Op::Stats).await
+    }
+
+    /// Closes the connection: every channel, socket and task of it has ended when this returns. Closing twice is
+    /// no error.
+    pub async fn close(&self) {
+        let _ = self.call("close", Op::Close).await;
+    }
+
+    /// The signaling state.
+    pub fn signaling_state(&self) -> SignalingState {
+        *self.shared.signaling.borrow()
+    }
+
+    /// The gathering state.
+    pub fn gathering_state(&self) -> GatheringState {
+        *self.shared.gathering.borrow()
+    }
+
+    /// The state of ICE.
+    pub fn ice_state(&self) -> IceState {
+        *self.shared.ice.borrow()
+    }
+
+    /// The state of all transports.
+    pub fn connection_state(&self) -> ConnectionState {
+        *self.shared.connection.borrow()
+    }
+
+    /// Why the connection is `failed`.
+    pub fn failure(&self) -> Option<String> {
+        lock(&self.shared.failure).clone()
+    }
+
+    /// Waits for a state of the connection.
+    ///
+    /// # Errors
+    ///
+    /// [`Transport`](crate::ErrorKind::Transport) with the reason when it fails or is closed before that.
+    pub async fn wait_for(&self, wanted: ConnectionState) -> Result<()> {
+        let mut states = self.shared.connection.subscribe();
+        let over = |s: ConnectionState| matches!(s, ConnectionState::Failed | ConnectionState::Closed);
+        let state = states
+            .wait_for(|s| *s == wanted || over(*s))
+            .await
+            .map_or(ConnectionState::Closed, |s| *s);
+        if state == wanted {
+            return Ok(());
+        }
+        let reason = self
+            .failure()
+            .unwrap_or_else(|| format!("the connection is {state}"));
+        Err(Error::new(crate::ErrorKind::Transport, "wait_for", reason))
+    }
+
+    /// Waits until every candidate of this generation is in [`local_description`](Self::local_description).
+    pub async fn gathered(&self) -> Result<()> {
+        let mut states = self.shared.gathering.subscribe();
+        let mut closed = self.shared.signaling.subscribe();
+        tokio::select! {
+            biased;
+            complete = states.wait_for(|s| *s == GatheringState::Complete) => complete.map(drop).map_err(|_| Error::closed("gathered")),
+            _ = closed.wait_for(|s| *s == SignalingState::Closed) => Err(Error::closed("gathered")),
+        }
+    }
+
+    /// The local description, pending or current, with the candidates found so far.
+    pub fn local_description(&self) -> Option<SessionDescription> {
+        let gathered = self.gathering_state() == GatheringState::Complete;
+        let descriptions = lock(&self.shared.descriptions);
+        let (kind, mut sdp) = descriptions.local.clone()?;
+        sdp.put_candidates(&descriptions.candidates, gathered);
+        Some(SessionDescription {
+            kind,
+            sdp: sdp.to_string(),
+        })
+    }
+
+    /// The remote description, pending or current, without its candidates.
+    pub fn remote_description(&self) -> Option<SessionDescription> {
+        let (kind, sdp) = lock(&self.shared.descriptions).remote.clone()?;
+        Some(SessionDescription {
+            kind,
+            sdp: sdp.to_string(),
+        })
+    }
+
+    /// Whether an offer should be made, as the last `NegotiationNeeded` said.
+    pub fn negotiation_needed(&self) -> bool {
+        self.shared.negotiation_needed.load(Ordering::Relaxed)
+    }
+
+    async fn call<T>(&self, operation: &'static str, op: impl FnOnce(Reply<T>) -> Op) -> Result<T> {
+        call(&self.ops, operation, op).await
+    }
+}
+
+async fn call<T>(
+    ops: &mpsc::Sender<Op>,
+    operation: &'static str,
+    op: impl FnOnce(Reply<T>) -> Op,
+) -> Result<T> {
+    let (reply, result) = oneshot::channel();
+    ops.send(op(reply)).await.map_err(|_| Error::closed(operation))?;
+    result.await.map_err(|_| Error::closed(operation))?
+}
+
+/// An audio or video m-line and what the application wants of it (W3C `RTCRtpTransceiver`).
+#[derive(Debug, Clone)]
+pub struct Transceiver {
+    id: TransceiverId,
+    kind: MediaKind,
+    ops: mpsc::WeakSender<Op>,
+}
+
+/// What is known of a transceiver at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransceiverState {
+    /// The m-line's identification, once it has one.
+    pub mid: Option<String>,
+    /// What the application wants.
+    pub direction: Direction,
+    /// What was negotiated.
+    pub current_direction: Option<Direction>,
+    /// Whether it was stopped.
+    pub stopped: bool,
+}
+
+impl Transceiver {
+    /// Audio or video.
+    pub fn kind(&self) -> MediaKind {
+        self.kind
+    }
+
+    /// The transceiver's state.
+    pub async fn state(&self) -> Result<TransceiverState> {
+        self.call("transceiver_state", |reply| Op::TransceiverState(self.id, reply))
+            .await
+    }
+
+    /// Changes what the application wants; takes effect by negotiation.
+    pub async fn set_direction(&self, direction: Direction) -> Result<()> {
+        self.call("set_direction", |reply| {
+            Op::SetDirection(self.id, Some(direction), reply)
+        })
+        .await
+    }
+
+    /// Stops it for good; its m-line stays, inactive.
+    pub async fn stop(&self) -> Result<()> {
+        self.call("stop", |reply| Op::SetDirection(self.id, None, reply))
+            .await
+    }
+
+    async fn call<T>(&self, operation: &'static str, op: impl FnOnce(Reply<T>) -> Op) -> Result<T> {
+        let ops = self.ops.upgrade().ok_or_else(|| Error::closed(operation))?;
+        call(&ops, operation, op).await
+    }
+}

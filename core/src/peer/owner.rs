@@ -1,0 +1,757 @@
+//! The task that owns a peer connection's engine: one operation after another, events in order.
+
+use super::{
+    ConnectionState, GatheringState, PeerConfig, PeerEvent, Shared, SignalingState, Transceiver,
+    TransceiverState,
+    jsep::{Jsep, TransceiverId},
+};
+use crate::{
+    Candidate, ChannelInit, DataChannel, Direction, DtlsState, Engine, EngineEvent, Error, ErrorKind,
+    IceState, MAX_MESSAGE_SIZE, Mark, MediaKind, Result, Sdp, SdpType, SessionDescription, StatsReport,
+    channel::{ChannelState, DataChannel as Channel},
+    lock,
+};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until},
+};
+
+/// How many candidates of one generation a remote peer may send.
+const MAX_REMOTE_CANDIDATES: usize = 64;
+
+pub(super) type Reply<T> = oneshot::Sender<Result<T>>;
+
+/// A call of the application.
+#[derive(Debug)]
+pub(super) enum Op {
+    CreateOffer(Reply<SessionDescription>),
+    CreateAnswer(Reply<SessionDescription>),
+    SetLocal(Option<SessionDescription>, Reply<SessionDescription>),
+    SetRemote(SessionDescription, Reply<()>),
+    AddCandidate(Candidate, Reply<()>),
+    AddTransceiver(MediaKind, Direction, Reply<TransceiverId>),
+    TransceiverState(TransceiverId, Reply<TransceiverState>),
+    /// `None` stops the transceiver.
+    SetDirection(TransceiverId, Option<Direction>, Reply<()>),
+    CreateChannel(ChannelInit, Reply<DataChannel>),
+    RestartIce(Reply<()>),
+    Stats(Reply<StatsReport>),
+    Close(Reply<()>),
+}
+
+#[derive(Debug)]
+pub(super) struct Owner {
+    engine: Box<dyn Engine>,
+    shared: Arc<Shared>,
+    events: mpsc::UnboundedReceiver<EngineEvent>,
+    ops: mpsc::WeakSender<Op>,
+    jsep: Jsep,
+    channels: Vec<Channel>,
+    negotiation_needed: bool,
+    local_ufrag: Option<String>,
+    /// Remote candidates that wait for their description, and how many the generation in force has had.
+    waiting: Vec<Candidate>,
+    remote_count: usize,
+    remote_ufrag: Option<String>,
+    ice: IceState,
+    dtls: DtlsState,
+    /// When the connection is `failed` unless something changes, and why.
+    deadline: Option<(Instant, &'static str)>,
+    failed_after: Duration,
+    connect_timeout: Duration,
+}
+
+impl Owner {
+    pub(super) fn new(
+        engine: Box<dyn Engine>,
+        shared: Arc<Shared>,
+        config: &PeerConfig,
+        events: mpsc::UnboundedReceiver<EngineEvent>,
+        ops: mpsc::WeakSender<Op>,
+    ) -> Self {
+        Self {
+            engine,
+            shared,
+            events,
+            ops,
+            jsep: Jsep::new(),
+            channels: Vec::new(),
+            negotiation_needed: false,
+            local_ufrag: None,
+            waiting: Vec::new(),
+            remote_count: 0,
+            remote_ufrag: None,
+            ice: IceState::New,
+            dtls: DtlsState::New,
+            deadline: None,
+            failed_after: config.failed_after,
+            connect_timeout: config.connect_timeout,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Op>) {
+        loop {
+            let deadline = self.deadline;
+            let op = tokio::select! {
+                biased;
+                Some(event) = self.events.recv() => {
+                    self.on_event(event);
+                    continue;
+                }
+                op = queue.recv() => op,
+                () = async { sleep_until(deadline.map_or_else(Instant::now, |d| d.0)).await }, if deadline.is_some() => {
+                    self.fail(deadline.map_or("", |d| d.1).to_owned());
+                    continue;
+                }
+            };
+            match op {
+                None => {
+                    self.close().await;
+                    return;
+                }
+                Some(Op::Close(reply)) => {
+                    self.close().await;
+                    let _ = reply.send(Ok(()));
+                    return;
+                }
+                Some(op) => {
+                    self.on_op(op).await;
+                    self.update_negotiation_needed();
+                }
+            }
+        }
+    }
+
+    async fn on_op(&mut self, op: Op) {
+        // A caller that went away does not want the answer.
+        match op {
+            Op::CreateOffer(reply) => drop(reply.send(self.create_offer().await.map(|sdp| offer(&sdp)))),
+            Op::CreateAnswer(reply) => drop(reply.send(self.create_answer().await.map(|sdp| answer(&sdp)))),
+            Op::SetLocal(description, reply) => drop(reply.send(self.set_local(description).await)),
+            Op::SetRemote(description, reply) => drop(reply.send(self.set_remote(&description).await)),
+            Op::AddCandidate(candidate, reply) => drop(reply.send(self.add_candidate(candidate).await)),
+            Op::AddTransceiver(kind, direction, reply) => {
+                drop(reply.send(self.jsep.add_transceiver(kind, direction)));
+            }
+            Op::TransceiverState(id, reply) => drop(reply.send(self.transceiver_state(id))),
+            Op::SetDirection(id, direction, reply) => drop(reply.send(self.set_direction(id, direction))),
+            Op::CreateChannel(init, reply) => drop(reply.send(self.create_channel(init))),
+            Op::RestartIce(reply) => {
+                self.jsep.wants_ice_restart = self.jsep.current_remote.is_some();
+                drop(reply.send(Ok(())));
+            }
+            Op::Stats(reply) => {
+                let transport = self.engine.stats().await;
+                let channels = self
+                    .channels
+                    .iter()
+                    .map(|c| (c.label().to_owned(), c.stats()))
+                    .collect();
+                drop(reply.send(Ok(StatsReport { transport, channels })));
+            }
+            Op::Close(reply) => drop(reply.send(Ok(()))),
+        }
+    }
+
+    async fn create_offer(&mut self) -> Result<Sdp> {
+        self.jsep.require(
+            "create_offer",
+            &[SignalingState::Stable],
+            "an offer is created in stable; finish or roll back the pending exchange",
+        )?;
+        let lines = self.jsep.offer_lines();
+        if lines.is_empty() {
+            return Err(Error::new(
+                ErrorKind::InvalidState,
+                "create_offer",
+                "there is nothing to offer; create a data channel or add a transceiver first",
+            ));
+        }
+        if self.jsep.created.take().is_some() {
+            self.engine.discard_offer().await?;
+        }
+        let mut sdp = self
+            .engine
+            .make_offer(&lines, self.jsep.wants_ice_restart)
+            .await?;
+        sdp.take_candidates();
+        self.jsep.created = Some((SdpType::Offer, sdp.clone()));
+        self.shared.hub.timeline.mark(Mark::OfferCreated);
+        Ok(sdp)
+    }
+
+    async fn create_answer(&mut self) -> Result<Sdp> {
+        self.jsep.require(
+            "create_answer",
+            &[SignalingState::HaveRemoteOffer],
+            "an answer needs a remote offer; call set_remote_description with one first",
+        )?;
+        if let Some((_, answer)) = &self.jsep.created {
+            return Ok(answer.clone());
+        }
+        let Some((_, offer)) = self.jsep.pending_remote.clone() else {
+            return Err(Error::new(
+                ErrorKind::Stack,
+                "create_answer",
+                "the remote offer is gone",
+            ));
+        };
+        let lines = self.jsep.answer_lines(&offer);
+        let mut sdp = self.engine.answer(&offer, &lines).await?;
+        sdp.take_candidates();
+        self.jsep.created = Some((SdpType::Answer, sdp.clone()));
+        self.shared.hub.timeline.mark(Mark::AnswerCreated);
+        self.remote_applied(&offer).await;
+        Ok(sdp)
+    }
+
+    async fn set_local(&mut self, description: Option<SessionDescription>) -> Result<SessionDescription> {
+        const OPERATION: &str = "set_local_description";
+        let kind = match &description {
+            Some(description) => description.kind,
+            None if self.jsep.state == SignalingState::HaveRemoteOffer => SdpType::Answer,
+            None => SdpType::Offer,
+        };
+        match kind {
+            SdpType::Rollback => {
+                self.jsep.require(
+                    OPERATION,
+                    &[SignalingState::HaveLocalOffer],
+                    "a local rollback needs a local offer to take back",
+                )?;
+                self.rollback_local().await?;
+                return Ok(SessionDescription::rollback());
+            }
+            SdpType::Pranswer => return Err(pranswer(OPERATION)),
+            SdpType::Offer => {
+                self.jsep.require(
+                    OPERATION,
+                    &[SignalingState::Stable],
+                    "a local offer is set in stable",
+                )?;
+            }
+            SdpType::Answer => self.jsep.require(
+                OPERATION,
+                &[SignalingState::HaveRemoteOffer],
+                "a local answer needs a remote offer; call set_remote_description with one first",
+            )?,
+        }
+        match description {
+            Some(description) if !description.sdp.is_empty() => self.check_unchanged(&description)?,
+            _ if self
+                .jsep
+                .created
+                .as_ref()
+                .is_some_and(|(created, _)| *created == kind) => {}
+            _ if kind == SdpType::Offer => drop(self.create_offer().await?),
+            _ => drop(self.create_answer().await?),
+        }
+        let Some((_, sdp)) = self.jsep.created.clone() else {
+            return Err(Error::new(
+                ErrorKind::Stack,
+                OPERATION,
+                "the created description is gone",
+            ));
+        };
+        let ufrag = sdp.ice_ufrag().map(str::to_owned);
+        let new_generation = ufrag != self.local_ufrag;
+        if new_generation {
+            self.local_ufrag = ufrag;
+            lock(&self.shared.descriptions).candidates.clear();
+        }
+        let state = if kind == SdpType::Offer {
+            self.jsep.set_local_offer(sdp.clone())?;
+            self.engine.commit_offer().await?;
+            SignalingState::HaveLocalOffer
+        } else {
+            self.engine.commit_answer().await?;
+            let started = self.jsep.set_answer(sdp.clone(), true);
+            self.emit_tracks(&started);
+            SignalingState::Stable
+        };
+        self.shared.hub.timeline.mark(Mark::LocalDescriptionSet);
+        self.signaling_is(state);
+        if new_generation {
+            self.gathering_is(GatheringState::Gathering);
+        }
+        self.publish_descriptions();
+        Ok(if kind == SdpType::Offer {
+            offer(&sdp)
+        } else {
+            answer(&sdp)
+        })
+    }
+
+    fn check_unchanged(&self, description: &SessionDescription) -> Result<()> {
+        let mut sdp: Sdp = description.sdp.parse()?;
+        sdp.take_candidates();
+        match &self.jsep.created {
+            Some((kind, created)) if *kind == description.kind && *created == sdp => Ok(()),
+            _ => Err(Error::new(
+                ErrorKind::InvalidModification,
+                "set_local_description",
+                "this is not what create_offer or create_answer last returned; set that, unchanged",
+            )),
+        }
+    }
+
+    async fn rollback_local(&mut self) -> Result<()> {
+        self.engine.discard_offer().await?;
+        self.rolled_back();
+        Ok(())
+    }
+
+    fn rolled_back(&mut self) {
+        self.jsep.rollback();
+        self.negotiation_needed = false;
+        // An offer that restarted ICE took its credentials back with it.
+        let kept = self
+            .jsep
+            .local()
+            .and_then(|(_, sdp)| sdp.ice_ufrag())
+            .map(str::to_owned);
+        if kept != self.local_ufrag {
+            self.local_ufrag = kept;
+            lock(&self.shared.descriptions).candidates.clear();
+            self.gathering_is(GatheringState::New);
+        }
+        self.signaling_is(SignalingState::Stable);
+        self.publish_descriptions();
+    }
+
+    async fn set_remote(&mut self, description: &SessionDescription) -> Result<()> {
+        const OPERATION: &str = "set_remote_description";
+        match description.kind {
+            SdpType::Pranswer => Err(pranswer(OPERATION)),
+            SdpType::Rollback => {
+                self.jsep.require(
+                    OPERATION,
+                    &[SignalingState::HaveRemoteOffer],
+                    "a remote rollback needs a remote offer to take back",
+                )?;
+                if self.jsep.created.is_some() {
+                    return Err(Error::new(
+                        ErrorKind::NotSupported,
+                        OPERATION,
+                        "a remote offer cannot be rolled back after create_answer, which has applied it; finish the \
+                         exchange with set_local_description",
+                    ));
+                }
+                self.rolled_back();
+                Ok(())
+            }
+            SdpType::Offer => {
+                self.jsep.require(
+                    OPERATION,
+                    &[SignalingState::Stable, SignalingState::HaveLocalOffer],
+                    "a remote offer is set in stable or have-local-offer; answer the pending one first",
+                )?;
+                let (sdp, candidates) = parse_remote(&description.sdp)?;
+                self.jsep.check_remote_offer(&sdp)?;
+                if self.jsep.state == SignalingState::HaveLocalOffer {
+                    self.rollback_local().await?;
+                } else if self.jsep.created.take().is_some() {
+                    self.engine.discard_offer().await?;
+                }
+                self.jsep.set_remote_offer(sdp);
+                self.remote_set(SignalingState::HaveRemoteOffer, candidates);
+                Ok(())
+            }
+            SdpType::Answer => {
+                self.jsep.require(
+                    OPERATION,
+                    &[SignalingState::HaveLocalOffer],
+                    "a remote answer needs a local offer; call set_local_description with one first",
+                )?;
+                let (sdp, candidates) = parse_remote(&description.sdp)?;
+                if let Some((_, offer)) = &self.jsep.pending_local {
+                    sdp.check_answers(offer)?;
+                }
+                self.engine.apply_answer(&sdp).await?;
+                let started = self.jsep.set_answer(sdp.clone(), false);
+                self.remote_set(SignalingState::Stable, candidates);
+                self.emit_tracks(&started);
+                self.remote_applied(&sdp).await;
+                Ok(())
+            }
+        }
+    }
+
+    fn remote_set(&mut self, state: SignalingState, candidates: Vec<Candidate>) {
+        let ufrag = self
+            .jsep
+            .remote()
+            .and_then(|(_, sdp)| sdp.ice_ufrag())
+            .map(str::to_owned);
+        if ufrag != self.remote_ufrag {
+            self.remote_ufrag = ufrag;
+            self.remote_count = 0;
+        }
+        self.waiting
+            .extend(candidates.into_iter().take(MAX_REMOTE_CANDIDATES));
+        self.shared.hub.timeline.mark(Mark::RemoteDescriptionSet);
+        self.signaling_is(state);
+        self.publish_descriptions();
+    }
+
+    /// The engine has taken the remote description: it may have the candidates, and the connection starts.
+    async fn remote_applied(&mut self, sdp: &Sdp) {
+        if let Some(size) = sdp.max_message_size() {
+            self.shared
+                .hub
+                .max_message_size
+                .store(size.min(MAX_MESSAGE_SIZE), Ordering::Relaxed);
+        }
+        if self.deadline.is_none() && self.connection() != ConnectionState::Connected {
+            self.deadline = Some((
+                Instant::now() + self.connect_timeout,
+                "ICE found no pair that works in time",
+            ));
+        }
+        for candidate in std::mem::take(&mut self.waiting) {
+            if let Err(error) = self.add_candidate(candidate).await {
+                tracing::debug!(%error, "a candidate of the description is left out");
+            }
+        }
+    }
+
+    /// Whether the engine has applied the remote description in force.
+    fn remote_is_applied(&self) -> bool {
+        match self.jsep.state {
+            SignalingState::HaveRemoteOffer => self.jsep.created.is_some(),
+            _ => self.jsep.current_remote.is_some(),
+        }
+    }
+
+    async fn add_candidate(&mut self, candidate: Candidate) -> Result<()> {
+        const OPERATION: &str = "add_ice_candidate";
+        let parsed = if candidate.is_end() {
+            None
+        } else {
+            Some(candidate.parse()?)
+        };
+        if parsed.is_some() && candidate.sdp_mid.is_none() && candidate.sdp_m_line_index.is_none() {
+            return Err(Error::invalid_input(
+                OPERATION,
+                "sdpMid and sdpMLineIndex are both missing",
+            ));
+        }
+        if self.jsep.remote().is_none() || !self.remote_is_applied() {
+            if self.waiting.len() >= MAX_REMOTE_CANDIDATES {
+                return Err(too_many());
+            }
+            self.waiting.push(candidate);
+            return Ok(());
+        }
+        let Some(parsed) = parsed else { return Ok(()) };
+        if !self
+            .jsep
+            .names_remote_line(candidate.sdp_mid.as_deref(), candidate.sdp_m_line_index)
+        {
+            return Err(Error::invalid_input(
+                OPERATION,
+                "the remote description has no such m-line",
+            ));
+        }
+        let ufrag = candidate.username_fragment.as_ref().or(parsed.ufrag.as_ref());
+        if ufrag.is_some() && ufrag != self.remote_ufrag.as_ref() {
+            return Err(Error::invalid_input(
+                OPERATION,
+                "it belongs to another ICE generation (its ufrag)",
+            ));
+        }
+        if let Some(reason) = parsed.skip_reason() {
+            tracing::debug!(candidate = %candidate.candidate, reason, "candidate skipped");
+            return Ok(());
+        }
+        if self.remote_count >= MAX_REMOTE_CANDIDATES {
+            return Err(too_many());
+        }
+        self.remote_count += 1;
+        self.engine.add_candidate(&candidate).await
+    }
+
+    fn transceiver_state(&mut self, id: TransceiverId) -> Result<TransceiverState> {
+        let slot = self.jsep.slot(id).ok_or_else(|| removed("transceiver_state"))?;
+        Ok(TransceiverState {
+            mid: slot.mid.clone(),
+            direction: slot.direction,
+            current_direction: slot.current,
+            stopped: slot.stopped,
+        })
+    }
+
+    fn set_direction(&mut self, id: TransceiverId, direction: Option<Direction>) -> Result<()> {
+        let slot = self.jsep.slot(id).ok_or_else(|| removed("set_direction"))?;
+        match direction {
+            Some(_) if slot.stopped => Err(Error::invalid_state(
+                "set_direction",
+                "stopped",
+                "add another transceiver",
+            )),
+            Some(direction) => {
+                slot.direction = direction;
+                Ok(())
+            }
+            None => {
+                slot.stopped = true;
+                Ok(())
+            }
+        }
+    }
+
+    fn create_channel(&mut self, init: ChannelInit) -> Result<DataChannel> {
+        init.check()?;
+        self.channels.retain(|c| c.state() != ChannelState::Closed);
+        if let Some(id) = init.negotiated
+            && self.channels.iter().any(|c| c.id() == Some(id))
+        {
+            return Err(Error::invalid_input(
+                "create_data_channel",
+                format!("stream id {id} is in use"),
+            ));
+        }
+        let (channel, port) = Channel::new(init, Arc::clone(&self.shared.hub));
+        self.engine.open_channel(port)?;
+        self.jsep.wants_application = true;
+        self.channels.push(channel.clone());
+        Ok(channel)
+    }
+
+    fn on_event(&mut self, event: EngineEvent) {
+        match event {
+            EngineEvent::Candidate(candidate) => self.on_local_candidate(candidate),
+            EngineEvent::GatheringComplete => {
+                self.shared.hub.timeline.mark(Mark::GatheringComplete);
+                self.gathering_is(GatheringState::Complete);
+                self.shared
+                    .emit(&PeerEvent::Candidate(Candidate::end(self.local_ufrag.clone())));
+            }
+            EngineEvent::Ice(state) => self.ice_is(state),
+            EngineEvent::Dtls(state) => self.dtls_is(state),
+            EngineEvent::Channel(channel) => {
+                self.channels.retain(|c| c.state() != ChannelState::Closed);
+                self.channels.push(channel.clone());
+                self.shared.emit(&PeerEvent::DataChannel(channel));
+            }
+            EngineEvent::Failed(error) => self.fail(error.to_string()),
+        }
+    }
+
+    fn on_local_candidate(&mut self, mut candidate: Candidate) {
+        let section = self.jsep.local().and_then(|(_, sdp)| {
+            sdp.sections()
+                .enumerate()
+                .find(|(_, s)| !s.is_rejected())
+                .map(|(i, s)| (i, s.mid().map(str::to_owned)))
+        });
+        if let Some((index, mid)) = section {
+            candidate.sdp_m_line_index = u16::try_from(index).ok();
+            candidate.sdp_mid = mid;
+        }
+        candidate.username_fragment.clone_from(&self.local_ufrag);
+        self.shared.hub.timeline.mark(Mark::FirstCandidate);
+        lock(&self.shared.descriptions).candidates.push(candidate.clone());
+        self.shared.emit(&PeerEvent::Candidate(candidate));
+    }
+
+    fn ice_is(&mut self, state: IceState) {
+        if state == self.ice || self.connection() == ConnectionState::Closed {
+            return;
+        }
+        let connected = matches!(state, IceState::Connected | IceState::Completed);
+        self.ice = state;
+        if connected {
+            self.shared.hub.timeline.mark(Mark::IceConnected);
+        }
+        self.deadline = match state {
+            IceState::Disconnected => Some((
+                Instant::now() + self.failed_after,
+                "the remote peer is not heard from any more",
+            )),
+            _ if connected && self.dtls != DtlsState::Connected => Some((
+                Instant::now() + self.connect_timeout,
+                "ICE connected, but the DTLS handshake did not finish",
+            )),
+            _ if connected || state == IceState::Failed => None,
+            _ => self.deadline,
+        };
+        if state == IceState::Failed {
+            *lock(&self.shared.failure) = Some("ICE found no pair that works".to_owned());
+        }
+        self.shared.ice.send_replace(state);
+        self.shared.emit(&PeerEvent::IceState(state));
+        self.update_connection();
+    }
+
+    fn dtls_is(&mut self, state: DtlsState) {
+        if state == self.dtls {
+            return;
+        }
+        self.dtls = state;
+        match state {
+            DtlsState::Connected => {
+                self.shared.hub.timeline.mark(Mark::DtlsConnected);
+                self.deadline = None;
+            }
+            DtlsState::Failed => {
+                self.deadline = None;
+                *lock(&self.shared.failure) = Some(
+                    "the DTLS handshake failed; does the fingerprint of the description match?".to_owned(),
+                );
+            }
+            DtlsState::Closed => self.abort_channels(),
+            _ => {}
+        }
+        self.shared.emit(&PeerEvent::DtlsState(state));
+        self.update_connection();
+    }
+
+    /// The engine failed, or a deadline passed.
+    fn fail(&mut self, reason: String) {
+        self.deadline = None;
+        tracing::warn!(reason, "the connection failed");
+        *lock(&self.shared.failure) = Some(reason);
+        self.abort_channels();
+        self.ice = IceState::Failed;
+        self.shared.ice.send_replace(IceState::Failed);
+        self.shared.emit(&PeerEvent::IceState(IceState::Failed));
+        self.update_connection();
+    }
+
+    fn abort_channels(&mut self) {
+        for channel in self.channels.drain(..) {
+            channel.abort();
+        }
+    }
+
+    fn connection(&self) -> ConnectionState {
+        *self.shared.connection.borrow()
+    }
+
+    /// W3C §4.3.3, from the states of ICE and DTLS.
+    fn update_connection(&self) {
+        let state = match (self.ice, self.dtls) {
+            (IceState::Closed, _) => ConnectionState::Closed,
+            (IceState::Failed, _) | (_, DtlsState::Failed) => ConnectionState::Failed,
+            (IceState::Disconnected, _) => ConnectionState::Disconnected,
+            (IceState::Connected | IceState::Completed, DtlsState::Connected | DtlsState::Closed) => {
+                ConnectionState::Connected
+            }
+            (IceState::New, _) => ConnectionState::New,
+            _ => ConnectionState::Connecting,
+        };
+        if self.connection() != state {
+            self.shared.connection.send_replace(state);
+            self.shared.emit(&PeerEvent::ConnectionState(state));
+        }
+    }
+
+    fn signaling_is(&self, state: SignalingState) {
+        if *self.shared.signaling.borrow() != state {
+            self.shared.signaling.send_replace(state);
+            self.shared.emit(&PeerEvent::SignalingState(state));
+        }
+    }
+
+    fn gathering_is(&self, state: GatheringState) {
+        if *self.shared.gathering.borrow() != state {
+            self.shared.gathering.send_replace(state);
+            self.shared.emit(&PeerEvent::GatheringState(state));
+        }
+    }
+
+    fn publish_descriptions(&self) {
+        let mut descriptions = lock(&self.shared.descriptions);
+        descriptions.local = self.jsep.local().cloned();
+        descriptions.remote = self.jsep.remote().cloned();
+    }
+
+    fn emit_tracks(&mut self, ids: &[TransceiverId]) {
+        for &id in ids {
+            let ops = self.ops.clone();
+            if let Some(slot) = self.jsep.slot(id) {
+                let transceiver = Transceiver {
+                    id,
+                    kind: slot.kind,
+                    ops,
+                };
+                self.shared.emit(&PeerEvent::Track(transceiver));
+            }
+        }
+    }
+
+    fn update_negotiation_needed(&mut self) {
+        if self.jsep.state != SignalingState::Stable {
+            self.negotiation_needed = false;
+            self.shared.negotiation_needed.store(false, Ordering::Relaxed);
+            return;
+        }
+        let needed = self.jsep.needs_negotiation();
+        let announce = needed && !self.negotiation_needed;
+        self.negotiation_needed = needed;
+        self.shared.negotiation_needed.store(needed, Ordering::Relaxed);
+        if announce {
+            self.shared.emit(&PeerEvent::NegotiationNeeded);
+        }
+    }
+
+    async fn close(&mut self) {
+        self.jsep.state = SignalingState::Closed;
+        self.shared.signaling.send_replace(SignalingState::Closed);
+        self.shared.ice.send_replace(IceState::Closed);
+        self.shared.connection.send_replace(ConnectionState::Closed);
+        self.abort_channels();
+        self.engine.close().await;
+        // Channels that the remote peer opened in the meantime.
+        while let Ok(event) = self.events.try_recv() {
+            if let EngineEvent::Channel(channel) = event {
+                channel.abort();
+            }
+        }
+        self.shared.end_events();
+    }
+}
+
+fn offer(sdp: &Sdp) -> SessionDescription {
+    SessionDescription::offer(sdp.to_string())
+}
+
+fn answer(sdp: &Sdp) -> SessionDescription {
+    SessionDescription::answer(sdp.to_string())
+}
+
+fn parse_remote(text: &str) -> Result<(Sdp, Vec<Candidate>)> {
+    let mut sdp: Sdp = text.parse()?;
+    sdp.check()?;
+    let (candidates, _) = sdp.take_candidates();
+    Ok((sdp, candidates))
+}
+
+fn pranswer(operation: &'static str) -> Error {
+    Error::new(
+        ErrorKind::NotSupported,
+        operation,
+        "neither stack has provisional answers; send an answer",
+    )
+}
+
+fn removed(operation: &'static str) -> Error {
+    Error::invalid_state(
+        operation,
+        "removed",
+        "the offer that made this transceiver was rolled back",
+    )
+}
+
+fn too_many() -> Error {
+    Error::new(
+        ErrorKind::LimitExceeded,
+        "add_ice_candidate",
+        format!("a generation has at most {MAX_REMOTE_CANDIDATES} candidates"),
+    )
+}
