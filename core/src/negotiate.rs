@@ -120,15 +120,13 @@ impl Negotiator {
             return Ok(());
         }
         self.peer.set_remote_description(description).await?;
-        if is_offer {
-            if let Err(error) = self.send_local(signaling).await {
-                // The stack refused the offer at the answer: leave the exchange so that a good offer can follow.
-                let _ = self
-                    .peer
-                    .set_remote_description(SessionDescription::rollback())
-                    .await;
-                return Err(error);
-            }
+        if is_offer && let Err(error) = self.send_local(signaling).await {
+            // The stack refused the offer at the answer: leave the exchange so that a good offer can follow.
+            let _ = self
+                .peer
+                .set_remote_description(SessionDescription::rollback())
+                .await;
+            return Err(error);
         }
         Ok(())
     }

@@ -470,10 +470,9 @@ impl<'a> MediaSection<'a> {
 
     /// The direction, as its writer sees it; `sendrecv` where none is said.
     pub fn direction(&self) -> Direction {
-        let attributes = self.media.attributes.iter().chain(&self.session.attributes);
+        let mut attributes = self.media.attributes.iter().chain(&self.session.attributes);
         attributes
-            .filter_map(|a| Direction::parse(&a.attribute))
-            .next()
+            .find_map(|a| Direction::parse(&a.attribute))
             .unwrap_or(Direction::SendRecv)
     }
 

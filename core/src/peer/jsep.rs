@@ -412,7 +412,8 @@ mod tests {
             } else {
                 "UDP/TLS/RTP/SAVPF 96"
             };
-            text += &format!("m={kind} 9 {proto}\r\nc=IN IP4 0.0.0.0\r\na=mid:{mid}\r\na={direction}\r\n");
+            let line = format!("m={kind} 9 {proto}\r\nc=IN IP4 0.0.0.0\r\na=mid:{mid}\r\na={direction}\r\n");
+            text.push_str(&line);
         }
         text.parse().unwrap()
     }
