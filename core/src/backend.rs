@@ -11,10 +11,15 @@ use crate::{
 };
 use async_trait::async_trait;
 use serde::Serialize;
-use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 use tokio::sync::mpsc;
 
-/// How many channels a remote peer may open on one connection.
+/// How many channels of the remote peer may be open on one connection.
 pub const MAX_INCOMING_CHANNELS: usize = 1024;
 
 /// A WebRTC stack.
@@ -197,20 +202,24 @@ pub enum EngineEvent {
 pub struct EventSink {
     pub(crate) events: mpsc::UnboundedSender<EngineEvent>,
     pub(crate) hub: Arc<Hub>,
-    pub(crate) incoming: Arc<std::sync::atomic::AtomicUsize>,
 }
 
 impl EventSink {
     pub(crate) fn new(hub: Arc<Hub>) -> (Self, mpsc::UnboundedReceiver<EngineEvent>) {
         let (events, rx) = mpsc::unbounded_channel();
-        (
-            Self {
-                events,
-                hub,
-                incoming: Arc::default(),
-            },
-            rx,
-        )
+        (Self { events, hub }, rx)
+    }
+
+    /// A sink and what comes out of it, for tests of a backend without a peer connection.
+    #[doc(hidden)]
+    pub fn detached() -> (Self, mpsc::UnboundedReceiver<EngineEvent>) {
+        Self::new(Arc::new(Hub::new(Timeline::default())))
+    }
+
+    /// A channel's two ends, for tests of a backend without a peer connection.
+    #[doc(hidden)]
+    pub fn channel(&self, init: ChannelInit) -> (DataChannel, ChannelPort) {
+        DataChannel::new(init, false, Arc::clone(&self.hub))
     }
 
     /// Tells of an event.
@@ -229,17 +238,17 @@ impl EventSink {
     }
 
     /// The remote peer opened a channel: makes its ends, hands one to the application, returns the other.
-    /// `None` when the remote peer has opened [`MAX_INCOMING_CHANNELS`] already: close the stream.
+    /// `None` when [`MAX_INCOMING_CHANNELS`] of the remote peer's are open already: close the stream.
     pub fn incoming_channel(&self, init: ChannelInit) -> Option<ChannelPort> {
-        let opened = self.incoming.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        if opened >= MAX_INCOMING_CHANNELS {
+        if self.hub.incoming.fetch_add(1, Ordering::Relaxed) >= MAX_INCOMING_CHANNELS {
+            self.hub.incoming.fetch_sub(1, Ordering::Relaxed);
             tracing::warn!(
                 limit = MAX_INCOMING_CHANNELS,
                 "the remote peer opened too many data channels"
             );
             return None;
         }
-        let (channel, port) = DataChannel::new(init, Arc::clone(&self.hub));
+        let (channel, port) = DataChannel::new(init, true, Arc::clone(&self.hub));
         self.push(EngineEvent::Channel(channel));
         Some(port)
     }

@@ -12,7 +12,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -237,6 +237,8 @@ pub(crate) struct Hub {
     pub(crate) wake: Notify,
     /// The smaller of our limit and the remote peer's `a=max-message-size`, in bytes.
     pub(crate) max_message_size: AtomicU32,
+    /// Channels that the remote peer opened and that are not closed.
+    pub(crate) incoming: AtomicUsize,
 }
 
 impl Hub {
@@ -245,6 +247,7 @@ impl Hub {
             timeline,
             wake: Notify::new(),
             max_message_size: AtomicU32::new(MAX_MESSAGE_SIZE),
+            incoming: AtomicUsize::new(0),
         }
     }
 }
@@ -252,6 +255,8 @@ impl Hub {
 #[derive(Debug)]
 struct Shared {
     init: ChannelInit,
+    /// Whether the remote peer opened it.
+    incoming: bool,
     hub: Arc<Hub>,
     queues: Mutex<Queues>,
     state: watch::Sender<ChannelState>,
@@ -289,8 +294,10 @@ impl Shared {
     }
 
     fn close(&self) {
-        self.state
-            .send_if_modified(|state| std::mem::replace(state, ChannelState::Closed) != ChannelState::Closed);
+        let was = self.state.send_replace(ChannelState::Closed);
+        if was != ChannelState::Closed && self.incoming {
+            self.hub.incoming.fetch_sub(1, Ordering::Relaxed);
+        }
         let mut queues = lock(&self.queues);
         queues.stats.messages_dropped += queues.outgoing.len() as u64;
         queues.outgoing.clear();
@@ -312,9 +319,10 @@ pub struct DataChannel(Arc<Shared>);
 
 impl DataChannel {
     /// A channel's two ends. Core makes them; see [`EventSink::incoming_channel`](crate::EventSink::incoming_channel).
-    pub(crate) fn new(init: ChannelInit, hub: Arc<Hub>) -> (Self, ChannelPort) {
+    pub(crate) fn new(init: ChannelInit, incoming: bool, hub: Arc<Hub>) -> (Self, ChannelPort) {
         let shared = Arc::new(Shared {
             init,
+            incoming,
             hub,
             queues: Mutex::default(),
             state: watch::Sender::new(ChannelState::Connecting),
@@ -678,16 +686,22 @@ mod tests {
     use super::*;
 
     fn open() -> (DataChannel, ChannelPort) {
-        let (channel, port) =
-            DataChannel::new(ChannelInit::new("t"), Arc::new(Hub::new(Timeline::default())));
+        let (channel, port) = DataChannel::new(
+            ChannelInit::new("t"),
+            false,
+            Arc::new(Hub::new(Timeline::default())),
+        );
         port.set_open(1);
         (channel, port)
     }
 
     #[tokio::test]
     async fn a_message_before_open_is_refused() {
-        let (channel, _port) =
-            DataChannel::new(ChannelInit::new("t"), Arc::new(Hub::new(Timeline::default())));
+        let (channel, _port) = DataChannel::new(
+            ChannelInit::new("t"),
+            false,
+            Arc::new(Hub::new(Timeline::default())),
+        );
         assert_eq!(
             channel.send("early").await.unwrap_err().kind(),
             ErrorKind::InvalidState

@@ -9,7 +9,10 @@ use async_trait::async_trait;
 use serde::Serialize;
 use std::{
     fmt,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use tokio::{
@@ -238,6 +241,7 @@ struct Inner {
     config: PairConfig,
     state: watch::Sender<PairState>,
     subscribers: Mutex<Vec<mpsc::UnboundedSender<PairEvent>>>,
+    calls: AtomicU64,
     active: Mutex<Option<Active>>,
 }
 
@@ -246,6 +250,7 @@ type Marks = mpsc::UnboundedReceiver<(Mark, Instant)>;
 /// What a hang-up has to end.
 #[derive(Debug)]
 struct Active {
+    call: u64,
     peers: [PeerConnection; 2],
     tasks: JoinSet<()>,
 }
@@ -269,6 +274,7 @@ impl SamePage {
             config,
             state: watch::Sender::new(PairState::Idle),
             subscribers: Mutex::default(),
+            calls: AtomicU64::new(0),
             active: Mutex::default(),
         }))
     }
@@ -298,12 +304,13 @@ impl PeerPair for SamePage {
             .change("call", PairState::can_call, PairState::Calling)
             .map_err(refused)?;
         // Whatever ends this future early, a drop included, the pair can call again.
-        let calling = Calling(Some(&self.0));
+        let id = self.0.calls.fetch_add(1, Ordering::Relaxed);
+        let calling = Calling(Some((&self.0, id)));
         let mut hung_up = self.0.state.subscribe();
         let result = tokio::select! {
             biased;
             _ = hung_up.wait_for(|s| *s != PairState::Calling) => None,
-            result = tokio::time::timeout(self.0.config.timeout, self.0.connect(&timelines, marks)) => Some(result),
+            result = tokio::time::timeout(self.0.config.timeout, self.0.connect(id, &timelines, marks)) => Some(result),
         };
         let (reason, error) = match result {
             Some(Ok(Ok((offerer, answerer)))) => {
@@ -328,7 +335,7 @@ impl PeerPair for SamePage {
             ),
             None => (None, None),
         };
-        let active = lock(&self.0.active).take();
+        let active = self.0.take_active(id);
         if let Some(active) = active {
             active.end(false).await;
         }
@@ -347,7 +354,7 @@ impl PeerPair for SamePage {
 }
 
 /// Puts the state back when a call was not made.
-struct Calling<'a>(Option<&'a Inner>);
+struct Calling<'a>(Option<(&'a Inner, u64)>);
 
 impl Calling<'_> {
     fn keep(mut self) {
@@ -357,7 +364,8 @@ impl Calling<'_> {
 
 impl Drop for Calling<'_> {
     fn drop(&mut self) {
-        if let Some(inner) = self.0 {
+        if let Some((inner, id)) = self.0 {
+            drop(inner.take_active(id));
             let _ = inner.change("call", |s| s == PairState::Calling, PairState::Ready);
         }
     }
@@ -391,6 +399,11 @@ impl Inner {
         Ok(())
     }
 
+    /// What is to end of call `id`, unless a hang-up has taken it or another call has begun.
+    fn take_active(&self, id: u64) -> Option<Active> {
+        lock(&self.active).take_if(|active| active.call == id)
+    }
+
     fn emit(&self, event: &PairEvent) {
         lock(&self.subscribers).retain(|s| s.send(event.clone()).is_ok());
     }
@@ -410,6 +423,7 @@ impl Inner {
 
     async fn connect(
         self: &Arc<Self>,
+        id: u64,
         timelines: &[Timeline; 2],
         marks: [Option<Marks>; 2],
     ) -> Result<(CallSide, CallSide)> {
@@ -456,6 +470,7 @@ impl Inner {
             errors,
         ));
         *lock(&self.active) = Some(Active {
+            call: id,
             peers: [offerer.clone(), answerer.clone()],
             tasks,
         });

@@ -242,11 +242,7 @@ impl Owner {
         }
         match description {
             Some(description) if !description.sdp.is_empty() => self.check_unchanged(&description)?,
-            _ if self
-                .jsep
-                .created
-                .as_ref()
-                .is_some_and(|(created, _)| *created == kind) => {}
+            // An offer that was created before may be out of date by now.
             _ if kind == SdpType::Offer => drop(self.create_offer().await?),
             _ => drop(self.create_answer().await?),
         }
@@ -342,6 +338,7 @@ impl Owner {
                     ));
                 }
                 self.rolled_back();
+                self.flush_waiting().await;
                 Ok(())
             }
             SdpType::Offer => {
@@ -412,9 +409,13 @@ impl Owner {
                 "ICE found no pair that works in time",
             ));
         }
+        self.flush_waiting().await;
+    }
+
+    async fn flush_waiting(&mut self) {
         for candidate in std::mem::take(&mut self.waiting) {
             if let Err(error) = self.add_candidate(candidate).await {
-                tracing::debug!(%error, "a candidate of the description is left out");
+                tracing::debug!(%error, "a candidate that waited for its description is left out");
             }
         }
     }
@@ -515,7 +516,7 @@ impl Owner {
                 format!("stream id {id} is in use"),
             ));
         }
-        let (channel, port) = Channel::new(init, Arc::clone(&self.shared.hub));
+        let (channel, port) = Channel::new(init, false, Arc::clone(&self.shared.hub));
         self.engine.open_channel(port)?;
         self.jsep.wants_application = true;
         self.channels.push(channel.clone());
@@ -538,7 +539,10 @@ impl Owner {
                 self.channels.push(channel.clone());
                 self.shared.emit(&PeerEvent::DataChannel(channel));
             }
-            EngineEvent::Failed(error) => self.fail(error.to_string()),
+            EngineEvent::Failed(error) => {
+                self.abort_channels();
+                self.fail(error.to_string());
+            }
         }
     }
 
@@ -611,12 +615,12 @@ impl Owner {
         self.update_connection();
     }
 
-    /// The engine failed, or a deadline passed.
+    /// The engine failed, or a deadline passed. After a deadline an ICE restart may bring the connection back, and
+    /// its channels with it.
     fn fail(&mut self, reason: String) {
         self.deadline = None;
         tracing::warn!(reason, "the connection failed");
         *lock(&self.shared.failure) = Some(reason);
-        self.abort_channels();
         self.ice = IceState::Failed;
         self.shared.ice.send_replace(IceState::Failed);
         self.shared.emit(&PeerEvent::IceState(IceState::Failed));
