@@ -24,6 +24,10 @@ pub(crate) struct Slot {
     cap: Direction,
     /// What our last description said.
     said: Option<Direction>,
+    /// Whether a `track` event has said that the remote peer sends (W3C `[[FiredDirection]]`), now and in the last
+    /// stable state.
+    fired: bool,
+    stable_fired: bool,
     /// Made by the remote offer that is pending, so a rollback removes it.
     from_pending_offer: bool,
     pub(crate) stopped: bool,
@@ -130,6 +134,8 @@ impl Jsep {
             current: None,
             cap: Direction::SendRecv,
             said: None,
+            fired: false,
+            stable_fired: false,
             from_pending_offer: remote,
             stopped: false,
         });
@@ -273,14 +279,26 @@ impl Jsep {
         Ok(())
     }
 
-    /// A checked remote offer becomes the pending remote description.
-    pub(crate) fn set_remote_offer(&mut self, offer: Sdp) {
+    /// A checked remote offer becomes the pending remote description. Returns the transceivers that the remote peer
+    /// will send on and did not before.
+    pub(crate) fn set_remote_offer(&mut self, offer: Sdp) -> Vec<TransceiverId> {
         self.stable_lines = self.lines.len();
         for section in offer.sections().skip(self.lines.len()) {
             self.add_remote_line(section);
         }
+        let sends = offer.sections().map(|s| !s.is_rejected() && s.direction().sends());
+        let mut started = Vec::new();
+        for (line, sends) in self.lines.clone().into_iter().zip(sends) {
+            let Line::Transceiver(id) = line else { continue };
+            let Some(slot) = self.slot(id) else { continue };
+            if sends && !slot.fired {
+                started.push(id);
+            }
+            slot.fired = sends;
+        }
         self.pending_remote = Some((SdpType::Offer, offer));
         self.state = SignalingState::HaveRemoteOffer;
+        started
     }
 
     fn add_remote_line(&mut self, section: MediaSection<'_>) {
@@ -295,8 +313,8 @@ impl Jsep {
         self.lines.push(line);
     }
 
-    /// An answer of ours or of the remote peer ends the exchange. Returns the transceivers that the remote peer
-    /// sends on from now and did not before.
+    /// An answer of ours or of the remote peer ends the exchange. Returns the transceivers that a remote answer says
+    /// the remote peer sends on from now and did not before; an offer has said so already.
     pub(crate) fn set_answer(&mut self, answer: Sdp, ours: bool) -> Vec<TransceiverId> {
         let (local, remote) = if ours {
             let offer = self.pending_remote.take().or_else(|| self.current_remote.take());
@@ -317,7 +335,6 @@ impl Jsep {
             for (line, (said, heard, rejected)) in self.lines.clone().into_iter().zip(facts) {
                 let Line::Transceiver(id) = line else { continue };
                 let Some(slot) = self.slot(id) else { continue };
-                let before = slot.current;
                 let negotiated = if rejected {
                     Direction::Inactive
                 } else {
@@ -331,9 +348,11 @@ impl Jsep {
                     Direction::SendRecv
                 };
                 slot.from_pending_offer = false;
-                if negotiated.receives() && !before.is_some_and(Direction::receives) {
+                if negotiated.receives() && !slot.fired {
                     started.push(id);
                 }
+                slot.fired = negotiated.receives();
+                slot.stable_fired = slot.fired;
             }
         }
         self.current_local = local;
@@ -359,6 +378,9 @@ impl Jsep {
             }
         }
         self.transceivers.retain(|s| !s.from_pending_offer);
+        for slot in &mut self.transceivers {
+            slot.fired = slot.stable_fired;
+        }
         self.pending_local = None;
         self.pending_remote = None;
         self.created = None;
@@ -465,7 +487,7 @@ mod tests {
     fn an_answer_is_no_wider_than_the_offer() {
         let mut jsep = Jsep::new();
         let offer = sdp(&[("video", "v", "sendonly"), ("application", "d", "sendrecv")]);
-        jsep.set_remote_offer(offer.clone());
+        assert_eq!(jsep.set_remote_offer(offer.clone()), [0]);
         jsep.transceivers[0].direction = Direction::SendRecv;
         let lines = jsep.answer_lines(&offer);
         assert_eq!(lines[0].direction, Direction::RecvOnly);
@@ -474,7 +496,7 @@ mod tests {
             sdp(&[("video", "v", "recvonly"), ("application", "d", "sendrecv")]),
             true,
         );
-        assert_eq!(started, [0]);
+        assert!(started.is_empty(), "the offer has said so");
         assert_eq!(jsep.transceivers[0].current, Some(Direction::RecvOnly));
         assert!(!jsep.needs_negotiation(), "the offer left no more open");
     }

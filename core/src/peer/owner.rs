@@ -265,16 +265,15 @@ impl Owner {
             SignalingState::HaveLocalOffer
         } else {
             self.engine.commit_answer().await?;
-            let started = self.jsep.set_answer(sdp.clone(), true);
-            self.emit_tracks(&started);
+            self.jsep.set_answer(sdp.clone(), true);
             SignalingState::Stable
         };
         self.shared.hub.timeline.mark(Mark::LocalDescriptionSet);
+        self.publish_descriptions();
         self.signaling_is(state);
         if new_generation {
             self.gathering_is(GatheringState::Gathering);
         }
-        self.publish_descriptions();
         Ok(if kind == SdpType::Offer {
             offer(&sdp)
         } else {
@@ -315,8 +314,8 @@ impl Owner {
             lock(&self.shared.descriptions).candidates.clear();
             self.gathering_is(GatheringState::New);
         }
-        self.signaling_is(SignalingState::Stable);
         self.publish_descriptions();
+        self.signaling_is(SignalingState::Stable);
     }
 
     async fn set_remote(&mut self, description: &SessionDescription) -> Result<()> {
@@ -354,8 +353,9 @@ impl Owner {
                 } else if self.jsep.created.take().is_some() {
                     self.engine.discard_offer().await?;
                 }
-                self.jsep.set_remote_offer(sdp);
+                let started = self.jsep.set_remote_offer(sdp);
                 self.remote_set(SignalingState::HaveRemoteOffer, candidates);
+                self.emit_tracks(&started);
                 Ok(())
             }
             SdpType::Answer => {
@@ -391,8 +391,8 @@ impl Owner {
         self.waiting
             .extend(candidates.into_iter().take(MAX_REMOTE_CANDIDATES));
         self.shared.hub.timeline.mark(Mark::RemoteDescriptionSet);
-        self.signaling_is(state);
         self.publish_descriptions();
+        self.signaling_is(state);
     }
 
     /// The engine has taken the remote description: it may have the candidates, and the connection starts.
@@ -566,6 +566,10 @@ impl Owner {
     fn ice_is(&mut self, state: IceState) {
         if state == self.ice || self.connection() == ConnectionState::Closed {
             return;
+        }
+        if state == IceState::Completed && self.ice != IceState::Connected {
+            // A pair works before no checks are left, also where a stack says both at once.
+            self.ice_is(IceState::Connected);
         }
         let connected = matches!(state, IceState::Connected | IceState::Completed);
         self.ice = state;

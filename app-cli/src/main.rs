@@ -1,0 +1,88 @@
+//! `visavis`: WebRTC calls over interchangeable stacks, made visible. This program holds no protocol: it reads
+//! the command line, calls by [`visavis_core::SamePage`], and prints.
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod backends;
+mod call;
+mod mask;
+mod narrate;
+mod numbers;
+mod out;
+mod report;
+mod sdp;
+mod signals;
+mod steps;
+mod talk;
+
+use anstream::ColorChoice;
+use args::{Cli, Command, SdpCommand};
+use clap::Parser;
+use out::Out;
+use std::{error::Error, io, process::ExitCode, time::Duration};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code.into(),
+        // Whoever read our output has seen enough.
+        Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
+        Err(error) => {
+            out::note(format!("{} {error}", out::paint(out::RED, "error:")));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<u8, Box<dyn Error>> {
+    let mut out = Out::new();
+    match cli.command.unwrap_or(Command::Call(cli.call)) {
+        Command::Backends(args) => {
+            backends::run(&args, &mut out)?;
+            Ok(0)
+        }
+        Command::Call(args) => {
+            log(args.verbosity.level);
+            drive(async { Ok(call::run(&args, &mut out).await?) })
+        }
+        Command::Sdp(args) => {
+            log(match &args.command {
+                Some(SdpCommand::Diff(diff)) => diff.verbosity.level,
+                None => args.verbosity.level,
+            });
+            drive(sdp::run(&args, &mut out))
+        }
+    }
+}
+
+fn drive<T>(work: impl Future<Output = Result<T, Box<dyn Error>>>) -> Result<T, Box<dyn Error>> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(work);
+    // What still waits for the operating system is not waited for.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+/// Logs go to standard error, as `RUST_LOG` says or else as many `-v`s.
+fn log(verbosity: u8) {
+    let default = match verbosity {
+        0 => "error,visavis=warn",
+        1 => "warn,visavis=info",
+        2 => "info,visavis=debug",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(anstream::AutoStream::choice(&io::stderr()) != ColorChoice::Never)
+        .with_writer(io::stderr)
+        .init();
+}
+
+fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,505 @@
+//! The task that owns a peer's `Rtc`, sockets and timers.
+
+use crate::{
+    channels::Channels,
+    convert,
+    driven::Driven,
+    error,
+    ice::{FirstCheck, Liveness},
+    negotiate::{Announce, Applied, Negotiation},
+    sockets::{Buffers, Sockets},
+};
+use std::{
+    collections::{HashMap, VecDeque},
+    net::SocketAddr,
+    time::Duration,
+};
+use str0m::{
+    Event, Input,
+    error::DtlsError,
+    net::{Protocol, Receive},
+    stats::PeerStats,
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until, timeout},
+};
+use visavis_core::{
+    Candidate, CandidateType, ChannelPort, DtlsState, EngineEvent, EngineStats, EventSink, Flow, MLine, Mark,
+    Result, Sdp, SelectedPair,
+};
+
+/// While an application is behind with reading, this many DTLS datagrams wait; more are dropped, and SCTP sends
+/// them again. About what SCTP's window of 1 MiB lets a peer send.
+const MAX_HELD: usize = 1024;
+
+/// str0m may ask for time to pass at once, again and again; after this many in a row the task sleeps a little.
+const IMMEDIATE_TIMEOUTS: usize = 4;
+
+/// How long the goodbye may take to leave.
+const GOODBYE: Duration = Duration::from_millis(50);
+
+/// Further than any timer; Tokio's have a limit and str0m's "never" is 100 years.
+const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
+
+pub(crate) type Reply<T> = oneshot::Sender<Result<T>>;
+
+/// What an engine asks of its driver.
+#[derive(Debug)]
+pub(crate) enum Command {
+    MakeOffer(Vec<MLine>, bool, Reply<Sdp>),
+    Commit(Reply<()>),
+    DiscardOffer(Reply<()>),
+    ApplyAnswer(Box<Sdp>, Reply<()>),
+    Answer(Box<Sdp>, Vec<MLine>, Reply<Sdp>),
+    AddCandidate(Candidate, Reply<()>),
+    OpenChannel(ChannelPort),
+    Stats(Reply<EngineStats>),
+    Close,
+}
+
+/// A peer's driver.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    driven: Driven,
+    sockets: Sockets,
+    locals: Vec<str0m::Candidate>,
+    negotiation: Negotiation,
+    channels: Channels,
+    liveness: Liveness,
+    first_check: FirstCheck,
+    held: VecDeque<Held>,
+    dtls: DtlsState,
+    stats: Option<PeerStats>,
+    selected: Option<(SocketAddr, SocketAddr)>,
+    remote_types: HashMap<SocketAddr, CandidateType>,
+    last_timeout: Option<Instant>,
+    events: EventSink,
+    commands: mpsc::UnboundedReceiver<Command>,
+}
+
+#[derive(Debug)]
+struct Held {
+    source: SocketAddr,
+    destination: SocketAddr,
+    datagram: Box<[u8]>,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        driven: Driven,
+        sockets: Sockets,
+        disconnected_after: Duration,
+        events: EventSink,
+        commands: mpsc::UnboundedReceiver<Command>,
+    ) -> Self {
+        let mut driver = Self {
+            driven,
+            sockets,
+            locals: Vec::new(),
+            negotiation: Negotiation::default(),
+            channels: Channels::default(),
+            liveness: Liveness::new(disconnected_after, Instant::now()),
+            first_check: FirstCheck::default(),
+            held: VecDeque::new(),
+            dtls: DtlsState::New,
+            stats: None,
+            selected: None,
+            remote_types: HashMap::new(),
+            last_timeout: None,
+            events,
+            commands,
+        };
+        let addresses: Vec<_> = driver.sockets.addresses().collect();
+        driver.add_locals(addresses);
+        driver
+    }
+
+    /// Runs until the engine is closed or gone.
+    pub(crate) async fn run(mut self) {
+        let mut buffers = Buffers::new();
+        loop {
+            self.settle();
+            self.sockets.flush(self.driven.transmits()).await;
+            let deadline = self.deadline();
+            let command = tokio::select! {
+                biased;
+                command = self.commands.recv() => Some(command),
+                destination = self.sockets.recv(&mut buffers) => {
+                    self.receive(destination, &buffers);
+                    None
+                }
+                () = self.events.woken() => None,
+                () = sleep_until(deadline) => {
+                    self.time_passed();
+                    None
+                }
+            };
+            match command {
+                None => {}
+                Some(Some(Command::Close) | None) => break,
+                Some(Some(command)) => self.handle(command),
+            }
+            // Sockets in memory take nothing from the task's budget.
+            tokio::task::consume_budget().await;
+        }
+        self.say_goodbye().await;
+    }
+
+    fn handle(&mut self, command: Command) {
+        // The peer may have gone before it reads the reply.
+        match command {
+            Command::MakeOffer(want, ice_restart, reply) => {
+                let made = self.alive("create_offer").and_then(|()| {
+                    self.negotiation
+                        .make_offer(&mut self.driven, &mut self.channels, &want, ice_restart)
+                });
+                let _ = reply.send(made);
+            }
+            Command::Commit(reply) => {
+                self.announce();
+                let _ = reply.send(Ok(()));
+            }
+            Command::DiscardOffer(reply) => {
+                self.negotiation.discard_offer(&mut self.driven);
+                let _ = reply.send(Ok(()));
+            }
+            Command::ApplyAnswer(answer, reply) => {
+                let applied = self.alive("apply_answer").and_then(|()| {
+                    self.negotiation
+                        .apply_answer(&mut self.driven, &mut self.channels, &answer)
+                });
+                let _ = reply.send(applied.map(|Applied { ice_starts }| {
+                    if ice_starts {
+                        self.start_checks();
+                    }
+                }));
+                self.died("apply_answer");
+            }
+            Command::Answer(offer, want, reply) => {
+                let answered = self.alive("create_answer").and_then(|()| {
+                    self.negotiation
+                        .answer(&mut self.driven, &mut self.channels, &offer, &want)
+                });
+                let _ = reply.send(answered.map(|(sdp, Applied { ice_starts })| {
+                    if ice_starts {
+                        self.remote_types.clear();
+                        self.first_check.wait(Instant::now());
+                    }
+                    sdp
+                }));
+                self.died("create_answer");
+            }
+            Command::AddCandidate(candidate, reply) => {
+                let _ = reply.send(self.add_remote(&candidate));
+            }
+            Command::OpenChannel(port) => self.channels.open(&mut self.driven, port),
+            Command::Stats(reply) => {
+                let _ = reply.send(Ok(self.engine_stats()));
+            }
+            Command::Close => {}
+        }
+    }
+
+    /// Refuses what an `Rtc` that is gone would ignore.
+    fn alive(&self, operation: &'static str) -> Result<()> {
+        if self.driven.peek().is_alive() {
+            return Ok(());
+        }
+        Err(visavis_core::Error::new(
+            visavis_core::ErrorKind::Closed,
+            operation,
+            "the connection has ended; start a new call",
+        ))
+    }
+
+    /// A description that str0m cannot survive.
+    fn died(&mut self, operation: &'static str) {
+        if !self.driven.peek().is_alive() && self.dtls != DtlsState::Closed && self.dtls != DtlsState::Failed
+        {
+            self.dtls = DtlsState::Failed;
+            self.events.push(EngineEvent::Failed(visavis_core::Error::new(
+                visavis_core::ErrorKind::Transport,
+                operation,
+                "str0m gave the connection up; start a new call",
+            )));
+            self.channels.close_all();
+        }
+    }
+
+    /// The last description is in force: the peer gets to know our candidates.
+    fn announce(&mut self) {
+        match self.negotiation.take_announce() {
+            Announce::Nothing => return,
+            Announce::First => {}
+            Announce::Again => {
+                let rebound = self.sockets.rebind();
+                self.locals.retain(|candidate| {
+                    let gone = rebound.removed.contains(&candidate.addr());
+                    if gone {
+                        self.driven
+                            .with(|rtc| rtc.direct_api().invalidate_candidate(candidate));
+                    }
+                    !gone
+                });
+                self.add_locals(rebound.added);
+            }
+        }
+        for candidate in &self.locals {
+            self.events
+                .push(EngineEvent::Candidate(convert::local_candidate(candidate)));
+        }
+        self.events.push(EngineEvent::GatheringComplete);
+    }
+
+    fn add_locals(&mut self, addresses: Vec<SocketAddr>) {
+        for addr in addresses {
+            let added = str0m::Candidate::host(addr, Protocol::Udp)
+                .ok()
+                .and_then(|c| self.driven.with(|rtc| rtc.add_local_candidate(c).cloned()));
+            if let Some(candidate) = added {
+                self.locals.push(candidate);
+            } else {
+                tracing::warn!(%addr, "str0m refuses the address");
+            }
+        }
+    }
+
+    fn add_remote(&mut self, candidate: &Candidate) -> Result<()> {
+        let parsed = candidate.parse()?;
+        if let Some(reason) = parsed.skip_reason() {
+            tracing::debug!(reason, "a remote candidate is skipped");
+            return Ok(());
+        }
+        let converted = convert::remote_candidate(&parsed)?;
+        self.remote_types.insert(converted.addr(), parsed.kind);
+        if let Some(candidate) = self.first_check.offer(converted) {
+            self.driven.with(|rtc| rtc.add_remote_candidate(candidate));
+            self.start_checks();
+        }
+        Ok(())
+    }
+
+    /// str0m looks at one new pair, or one check that waited for the credentials, each time that time passes, and
+    /// would take 50 ms for each.
+    fn start_checks(&mut self) {
+        let now = Instant::now().into_std();
+        for _ in 0..self.locals.len().clamp(2, 8) {
+            self.driven.timeout(now);
+        }
+    }
+
+    /// Lets the held back candidates go. The caller makes time pass.
+    fn release(&mut self) {
+        for candidate in self.first_check.release() {
+            self.driven.with(|rtc| rtc.add_remote_candidate(candidate));
+        }
+    }
+
+    fn time_passed(&mut self) {
+        let now = Instant::now();
+        if self.first_check.deadline().is_some_and(|until| until <= now) {
+            self.release();
+            self.start_checks();
+        }
+        self.driven.timeout(now.into_std());
+        self.last_timeout = Some(now);
+    }
+
+    fn receive(&mut self, destination: SocketAddr, buffers: &Buffers) {
+        let now = Instant::now();
+        for (source, datagram) in buffers.datagrams() {
+            self.sockets.counters.packets_received += 1;
+            self.sockets.counters.bytes_received += datagram.len() as u64;
+            let Ok(receive) = Receive::new(Protocol::Udp, source, destination, datagram) else {
+                tracing::trace!(%source, "not a datagram of WebRTC");
+                continue;
+            };
+            let input = Input::Receive(now.into_std(), receive);
+            let is_stun = datagram.first().is_some_and(|b| *b < 2);
+            if self.driven.peek().accepts(&input) {
+                self.liveness.hear(now);
+                // A check of the peer proves that it has our answer.
+                if is_stun && datagram[..2] == [0, 1] && self.first_check.deadline().is_some() {
+                    self.release();
+                }
+            } else if !is_stun && self.selected.is_some() {
+                tracing::trace!(%source, "from nobody we know");
+                continue;
+            }
+            let is_dtls = datagram.first().is_some_and(|b| (20..64).contains(b));
+            if is_dtls && (!self.held.is_empty() || self.channels.is_paused()) {
+                if self.held.len() < MAX_HELD {
+                    self.held.push_back(Held {
+                        source,
+                        destination,
+                        datagram: datagram.into(),
+                    });
+                }
+                continue;
+            }
+            self.driven.input(input);
+            self.handle_events();
+        }
+    }
+
+    /// Does all that follows from what happened, until there is nothing left but to send and to wait.
+    fn settle(&mut self) {
+        for _ in 0..IMMEDIATE_TIMEOUTS {
+            let now = Instant::now();
+            if self.driven.wake() > now.into_std() {
+                break;
+            }
+            self.driven.timeout(now.into_std());
+            self.last_timeout = Some(now);
+        }
+        self.handle_events();
+        while !self.channels.is_paused()
+            && let Some(held) = self.held.pop_front()
+        {
+            let receive = Receive::new(Protocol::Udp, held.source, held.destination, &held.datagram);
+            if let Ok(receive) = receive {
+                self.driven
+                    .input(Input::Receive(Instant::now().into_std(), receive));
+                self.handle_events();
+            }
+        }
+        let rtt = self.rtt();
+        self.channels.pump(&mut self.driven, rtt);
+        self.handle_events();
+        let selected = self
+            .driven
+            .transmits()
+            .iter()
+            .rev()
+            .find(|t| t.contents.first().is_some_and(|b| *b >= 20));
+        if let Some(transmit) = selected {
+            // Only what goes over the nominated pair is not STUN.
+            self.selected = Some((transmit.source, transmit.destination));
+        }
+        self.report_ice();
+    }
+
+    fn report_ice(&mut self) {
+        let Some(state) = self
+            .liveness
+            .report(self.negotiation.is_negotiated(), Instant::now())
+        else {
+            return;
+        };
+        let connected = matches!(
+            state,
+            visavis_core::IceState::Connected | visavis_core::IceState::Completed
+        );
+        if connected {
+            self.events.mark(Mark::IceConnected);
+        }
+        self.events.push(EngineEvent::Ice(state));
+        if connected && self.dtls == DtlsState::New {
+            self.set_dtls(DtlsState::Connecting);
+        }
+    }
+
+    fn handle_events(&mut self) {
+        while let Some(event) = self.driven.next_event() {
+            match event {
+                Event::IceConnectionStateChange(state) => {
+                    self.liveness
+                        .set_native(convert::ice_state(state), Instant::now());
+                    self.report_ice();
+                }
+                Event::Connected => {
+                    self.events.mark(Mark::DtlsConnected);
+                    self.set_dtls(DtlsState::Connected);
+                }
+                Event::Closed => {
+                    self.set_dtls(DtlsState::Closed);
+                    self.channels.close_all();
+                }
+                Event::ChannelOpen(id, _) => self.channels.opened(&mut self.driven, id, &self.events),
+                Event::ChannelData(data) => match self.channels.deliver(data) {
+                    // The datagrams behind this one are held back; what this one held is delivered.
+                    Flow::Continue | Flow::Pause => {}
+                },
+                Event::ChannelClose(id) => self.channels.closed(id),
+                Event::PeerStats(stats) => self.stats = Some(stats),
+                _ => {}
+            }
+        }
+        if let Some(e) = self.driven.take_error() {
+            if matches!(
+                e,
+                str0m::RtcError::Dtls(DtlsError::CryptoError(_)) | str0m::RtcError::RemoteSdp(_)
+            ) {
+                self.set_dtls(DtlsState::Failed);
+            }
+            self.events
+                .push(EngineEvent::Failed(error::convert("transport", e)));
+            self.channels.close_all();
+        }
+    }
+
+    fn set_dtls(&mut self, state: DtlsState) {
+        if std::mem::replace(&mut self.dtls, state) != state {
+            self.events.push(EngineEvent::Dtls(state));
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        let now = Instant::now();
+        let wake = Instant::from_std(self.driven.wake().min(now.into_std() + NEVER));
+        // Tokio's clock has grains of 1 ms; a wish for "now" that time does not fulfil must not spin.
+        let wake = match self.last_timeout {
+            Some(last) if wake <= last => last + Duration::from_millis(1),
+            _ => wake,
+        };
+        [self.first_check.deadline(), self.liveness.deadline()]
+            .into_iter()
+            .flatten()
+            .fold(wake, Instant::min)
+    }
+
+    fn rtt(&self) -> Option<Duration> {
+        self.stats
+            .as_ref()?
+            .selected_candidate_pair
+            .as_ref()?
+            .current_round_trip_time
+    }
+
+    fn engine_stats(&self) -> EngineStats {
+        let counters = self.sockets.counters;
+        EngineStats {
+            selected_pair: self.selected.map(|(local, remote)| SelectedPair {
+                local,
+                remote,
+                local_type: Some(CandidateType::Host),
+                remote_type: self.remote_types.get(&remote).copied(),
+                rtt: self.rtt(),
+            }),
+            packets_sent: counters.packets_sent,
+            bytes_sent: counters.bytes_sent,
+            packets_received: counters.packets_received,
+            bytes_received: counters.bytes_received,
+            retransmissions: None,
+            age: self
+                .stats
+                .as_ref()
+                .map(|s| Instant::now().into_std().saturating_duration_since(s.timestamp)),
+        }
+    }
+
+    /// Tells the peer, if there is a way to; the sockets close with `self`.
+    async fn say_goodbye(&mut self) {
+        let closed = self.driven.with(str0m::Rtc::close);
+        if let Err(e) = closed {
+            // str0m cannot shut SCTP down while it comes up; DTLS is then not up for long either.
+            tracing::debug!(error = %e, "no goodbye");
+        }
+        let flushed = timeout(GOODBYE, self.sockets.flush(self.driven.transmits())).await;
+        if flushed.is_err() {
+            tracing::debug!("the goodbye did not leave in time");
+        }
+        self.channels.close_all();
+    }
+}

@@ -1,0 +1,145 @@
+//! The engine: a handle that talks to its driver.
+
+use crate::{
+    channels::MAX_IN_SCTP,
+    convert,
+    driven::Driven,
+    driver::{Command, Driver, Reply},
+    dtls, ice,
+    sockets::Sockets,
+};
+use async_trait::async_trait;
+use std::{sync::Arc, time::Duration};
+use str0m::{RtcConfig, config::DtlsCert};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
+use tracing::Instrument;
+use visavis_core::{
+    Candidate, ChannelPort, Engine, EngineConfig, EngineStats, Error, EventSink, MAX_MESSAGE_SIZE, MLine,
+    Net, Result, Sdp,
+};
+
+/// A close that takes longer is cut short.
+const CLOSE: Duration = Duration::from_millis(90);
+
+/// How often str0m measures.
+const STATS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// One peer on str0m.
+#[derive(Debug)]
+pub(crate) struct Str0mEngine {
+    commands: mpsc::UnboundedSender<Command>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Str0mEngine {
+    /// Binds the sockets and starts the driver.
+    pub(crate) fn start(
+        config: &EngineConfig,
+        snap: bool,
+        cert: DtlsCert,
+        net: Arc<dyn Net>,
+        events: EventSink,
+    ) -> Result<Self> {
+        let sockets = Sockets::bind(net, config.bind.clone())?;
+        let mut rtc = RtcConfig::new()
+            .set_crypto_provider(dtls::crypto_provider())
+            .set_dtls_cert(cert)
+            .set_stats_interval(Some(STATS_INTERVAL))
+            .set_sctp_max_buffered_amount(MAX_IN_SCTP)
+            .set_sctp_max_message_size(MAX_MESSAGE_SIZE)
+            .set_snap_enabled(snap);
+        ice::configure(&mut rtc, config.disconnected_after);
+        let now = Instant::now().into_std();
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let span = tracing::info_span!("peer", name = %config.name, stack = "str0m");
+        let driver = span.in_scope(|| {
+            let driven = Driven::new(rtc.build(now), now);
+            Driver::new(driven, sockets, config.disconnected_after, events, receiver)
+        });
+        let task = tokio::spawn(driver.run().instrument(span));
+        Ok(Self {
+            commands,
+            task: Some(task),
+        })
+    }
+
+    async fn call<T>(&self, operation: &'static str, command: impl FnOnce(Reply<T>) -> Command) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        self.commands
+            .send(command(reply))
+            .map_err(|_| Error::closed(operation))?;
+        answer.await.map_err(|_| Error::closed(operation))?
+    }
+}
+
+#[async_trait]
+impl Engine for Str0mEngine {
+    async fn make_offer(&mut self, want: &[MLine], ice_restart: bool) -> Result<Sdp> {
+        self.call("create_offer", |reply| {
+            Command::MakeOffer(want.to_vec(), ice_restart, reply)
+        })
+        .await
+    }
+
+    async fn commit_offer(&mut self) -> Result<()> {
+        self.call("set_local_description", Command::Commit).await
+    }
+
+    async fn discard_offer(&mut self) -> Result<()> {
+        self.call("rollback", Command::DiscardOffer).await
+    }
+
+    async fn apply_answer(&mut self, answer: &Sdp) -> Result<()> {
+        let answer = Box::new(answer.clone());
+        self.call("set_remote_description", |reply| {
+            Command::ApplyAnswer(answer, reply)
+        })
+        .await
+    }
+
+    async fn answer(&mut self, offer: &Sdp, want: &[MLine]) -> Result<Sdp> {
+        let offer = Box::new(offer.clone());
+        self.call("create_answer", |reply| {
+            Command::Answer(offer, want.to_vec(), reply)
+        })
+        .await
+    }
+
+    async fn commit_answer(&mut self) -> Result<()> {
+        self.call("set_local_description", Command::Commit).await
+    }
+
+    async fn add_candidate(&mut self, candidate: &Candidate) -> Result<()> {
+        let candidate = candidate.clone();
+        self.call("add_ice_candidate", |reply| {
+            Command::AddCandidate(candidate, reply)
+        })
+        .await
+    }
+
+    fn open_channel(&mut self, port: ChannelPort) -> Result<()> {
+        convert::channel_config(port.init())?;
+        self.commands
+            .send(Command::OpenChannel(port))
+            .map_err(|_| Error::closed("create_data_channel"))
+    }
+
+    async fn stats(&mut self) -> EngineStats {
+        self.call("stats", Command::Stats).await.unwrap_or_default()
+    }
+
+    async fn close(&mut self) {
+        let _ = self.commands.send(Command::Close);
+        if let Some(mut task) = self.task.take()
+            && timeout(CLOSE, &mut task).await.is_err()
+        {
+            // Its sockets and ports close with it.
+            task.abort();
+            let _ = task.await;
+        }
+    }
+}

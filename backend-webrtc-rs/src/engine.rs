@@ -1,0 +1,537 @@
+//! The engine: core's few calls on webrtc-rs's `PeerConnection`.
+
+use crate::{
+    convert,
+    driver::{self, Handler, Peer, SEND_LIMIT},
+    error::{ours, theirs, unexpected},
+    runtime::{BindAddresses, PeerRuntime, Tasks},
+    socket::Link,
+};
+use async_trait::async_trait;
+use rtc::{peer_connection::configuration::RTCOfferOptions, rtp_transceiver::rtp_sender::RtpCodecKind};
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+use tracing::{Instrument, Span};
+use visavis_core::{
+    Candidate, ChannelPort, Direction, Engine, EngineConfig, EngineStats, Error, ErrorKind, EventSink, MLine,
+    MediaKind, Net, Result, Sdp, SelectedPair, net::bind_addresses,
+};
+use webrtc::{
+    media_stream::{MediaStreamTrack, track_local::static_rtp::TrackLocalStaticRTP},
+    peer_connection::{
+        MediaEngine, PeerConnection, PeerConnectionBuilder, RTCSdpType, RTCSessionDescription,
+        RTCStatsReportEntry, StatsSelector,
+    },
+    rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit, RtpTransceiver},
+};
+
+/// One peer's half of a connection.
+pub(crate) struct WebrtcEngine {
+    config: EngineConfig,
+    net: Arc<dyn Net>,
+    events: EventSink,
+    span: Span,
+    session: Session,
+    /// Channels that the library does not know yet.
+    waiting: Vec<ChannelPort>,
+    /// Channels that it was told of before anything was negotiated.
+    early: Vec<ChannelPort>,
+    offer: Option<Pending>,
+    answer: Option<RTCSessionDescription>,
+    /// An offer and an answer have been exchanged.
+    negotiated: bool,
+    /// They had an application m-line.
+    application: bool,
+    /// The library's connection remembers an offer that was dropped.
+    stale: bool,
+}
+
+/// A local offer that has no answer yet.
+struct Pending {
+    description: RTCSessionDescription,
+    committed: bool,
+}
+
+/// A connection of the library, with all that runs for it.
+struct Session {
+    pc: Arc<dyn PeerConnection>,
+    peer: Arc<Peer>,
+    link: Arc<Link>,
+    tasks: Arc<Tasks>,
+}
+
+impl Session {
+    async fn start(
+        config: &EngineConfig,
+        net: &Arc<dyn Net>,
+        events: &EventSink,
+        span: &Span,
+    ) -> Result<Self> {
+        let network = |error: std::io::Error| {
+            Error::new(ErrorKind::Network, "engine", "no socket could be bound").with_source(error)
+        };
+        let bound = bind_addresses(&**net, &config.bind).map_err(network)?;
+        let mut codecs = MediaEngine::default();
+        codecs.register_default_codecs().map_err(ours("engine"))?;
+        let (link, tasks) = (Arc::<Link>::default(), Arc::<Tasks>::default());
+        let peer = Peer::new(
+            events.clone(),
+            Arc::clone(&link),
+            Arc::clone(&tasks),
+            span.clone(),
+        );
+        let runtime = Arc::new(PeerRuntime::new(
+            Arc::clone(net),
+            Arc::clone(&link),
+            Arc::clone(&tasks),
+            span.clone(),
+        ));
+        let driver_stopped = runtime.driver_stopped();
+        let builder = PeerConnectionBuilder::new()
+            .with_setting_engine(convert::settings(config, &bound))
+            .with_media_engine(codecs)
+            .with_runtime(runtime)
+            .with_handler(Arc::new(Handler(Arc::clone(&peer))))
+            .with_udp_addrs(vec![BindAddresses::new(Arc::clone(net), config.bind.clone())])
+            .with_data_channel_send_buffer_limit(SEND_LIMIT);
+        // Boxed, for it holds the library's whole connection.
+        let pc = Box::pin(builder.build()).await.map_err(|error| {
+            Error::new(ErrorKind::Network, "engine", "webrtc-rs bound no socket").with_source(error)
+        })?;
+        let pc: Arc<dyn PeerConnection> = Arc::new(pc);
+        peer.attach(&pc);
+        tasks.spawn(span, driver::watch(Arc::clone(&peer), driver_stopped));
+        Ok(Self {
+            pc,
+            peer,
+            link,
+            tasks,
+        })
+    }
+
+    async fn end(&self) {
+        self.peer.mute();
+        if let Err(error) = self.pc.close().await {
+            tracing::debug!(%error, "closing webrtc-rs");
+        }
+        self.tasks.end().await;
+    }
+}
+
+impl WebrtcEngine {
+    pub(crate) async fn new(config: EngineConfig, net: Arc<dyn Net>, events: EventSink) -> Result<Self> {
+        let span = tracing::info_span!("peer", name = %config.name, stack = "webrtc-rs");
+        let session = Session::start(&config, &net, &events, &span)
+            .instrument(span.clone())
+            .await?;
+        Ok(Self {
+            config,
+            net,
+            events,
+            span,
+            session,
+            waiting: Vec::new(),
+            early: Vec::new(),
+            offer: None,
+            answer: None,
+            negotiated: false,
+            application: false,
+            stale: false,
+        })
+    }
+
+    fn pc(&self) -> Arc<dyn PeerConnection> {
+        Arc::clone(&self.session.pc)
+    }
+
+    /// Starts over with a new connection of the library if this one remembers a dropped offer.
+    ///
+    /// rtc keeps the transceivers of a dropped offer, and after a rollback its next mid may be that of its
+    /// application m-line. Before anything is negotiated nothing is lost by starting over.
+    async fn renew(&mut self) -> Result<()> {
+        if !std::mem::take(&mut self.stale) {
+            return Ok(());
+        }
+        tracing::debug!("an offer was dropped before anything was negotiated: starting over");
+        self.session.peer.replace();
+        // First, for a configured port must be free again.
+        self.session.end().await;
+        self.session = Session::start(&self.config, &self.net, &self.events, &self.span).await?;
+        let mut channels = std::mem::take(&mut self.early);
+        channels.append(&mut self.waiting);
+        self.waiting = channels;
+        Ok(())
+    }
+
+    async fn create_waiting_channels(&mut self) {
+        for port in std::mem::take(&mut self.waiting) {
+            Arc::clone(&self.session.peer)
+                .create_channel(port.clone(), false)
+                .await;
+            if !self.negotiated {
+                self.early.push(port);
+            }
+        }
+    }
+
+    fn settle(&mut self, sdp: &Sdp) {
+        self.negotiated = true;
+        self.early.clear();
+        self.application |= sdp.sections().any(|s| s.kind() == Some(MediaKind::Application));
+        self.session.link.nudge();
+    }
+
+    /// The library's transceivers in the order of their m-lines.
+    async fn transceivers(&self, operation: &'static str) -> Result<Vec<Transceiver>> {
+        let mut transceivers = Vec::new();
+        for handle in self.pc().get_transceivers().await {
+            transceivers.push(Transceiver {
+                mid: handle.mid().await.map_err(ours(operation))?,
+                handle,
+            });
+        }
+        transceivers.sort_unstable_by_key(|t| t.handle.id());
+        Ok(transceivers)
+    }
+
+    /// Makes the library's transceivers those of `want`, adding what is new.
+    async fn prepare_media(&self, want: &[MLine]) -> Result<()> {
+        let old: HashSet<&str> = want.iter().filter_map(|line| line.mid.as_deref()).collect();
+        let transceivers = self.transceivers("make_offer").await?;
+        let mut targets = Vec::new();
+        for line in want {
+            if let (Some(mid), Some(kind)) = (&line.mid, convert::codec_kind(line.kind)) {
+                targets.push((find(&transceivers, mid, "make_offer")?, kind, line.direction));
+            }
+        }
+        // Those of a dropped offer come first in the next one, whatever is asked for.
+        let mut left = transceivers
+            .iter()
+            .filter(|t| t.mid.as_deref().is_none_or(|mid| !old.contains(mid)));
+        for line in want.iter().filter(|line| line.mid.is_none()) {
+            let Some(kind) = convert::codec_kind(line.kind) else {
+                continue;
+            };
+            match left.next() {
+                Some(transceiver) => targets.push((Arc::clone(&transceiver.handle), kind, line.direction)),
+                None => self.add_transceiver(kind, line.direction).await?,
+            }
+        }
+        self.align(&targets, transceivers.len(), "make_offer").await
+    }
+
+    async fn add_transceiver(&self, kind: RtpCodecKind, direction: Direction) -> Result<()> {
+        let failed = ours("make_offer");
+        let wanted = convert::direction(direction);
+        let init = RTCRtpTransceiverInit {
+            // The library makes none that is inactive.
+            direction: match direction {
+                Direction::Inactive => RTCRtpTransceiverDirection::Recvonly,
+                _ => wanted,
+            },
+            streams: Vec::new(),
+            // One encoding of any codec; the library gives it an SSRC.
+            send_encodings: if direction.sends() {
+                vec![rtc_default()]
+            } else {
+                Vec::new()
+            },
+        };
+        let transceiver = self
+            .pc()
+            .add_transceiver_from_kind(kind, Some(init))
+            .await
+            .map_err(failed)?;
+        if direction == Direction::Inactive {
+            transceiver
+                .set_direction(wanted)
+                .await
+                .map_err(ours("make_offer"))?;
+        }
+        Ok(())
+    }
+
+    /// Gives each transceiver its direction, and a sender where it is to send.
+    async fn align(
+        &self,
+        targets: &[(Arc<dyn RtpTransceiver>, RtpCodecKind, Direction)],
+        existing: usize,
+        operation: &'static str,
+    ) -> Result<()> {
+        let pc = self.pc();
+        for (transceiver, kind, direction) in targets {
+            // The library attaches a track to the first transceiver of its kind that has none, so earlier ones may
+            // get a sender that they do not use: their direction, set below, says that.
+            while direction.sends() && transceiver.sender().await.map_err(ours(operation))?.is_none() {
+                let sender = pc
+                    .add_track(Arc::new(silent_track(*kind)))
+                    .await
+                    .map_err(ours(operation))?;
+                let attached = self.transceivers(operation).await?.len() == existing;
+                if !attached {
+                    let _ = pc.remove_track(&sender).await;
+                    return Err(unexpected(
+                        operation,
+                        "webrtc-rs cannot send on this m-line any more",
+                    ));
+                }
+            }
+        }
+        for (transceiver, _, direction) in targets {
+            let wanted = convert::direction(*direction);
+            if transceiver.direction().await.map_err(ours(operation))? != wanted {
+                transceiver.set_direction(wanted).await.map_err(ours(operation))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Transceiver {
+    mid: Option<String>,
+    handle: Arc<dyn RtpTransceiver>,
+}
+
+fn find(transceivers: &[Transceiver], mid: &str, operation: &'static str) -> Result<Arc<dyn RtpTransceiver>> {
+    transceivers
+        .iter()
+        .find(|t| t.mid.as_deref() == Some(mid))
+        .map(|t| Arc::clone(&t.handle))
+        .ok_or_else(|| unexpected(operation, format!("webrtc-rs has no transceiver for mid {mid}")))
+}
+
+/// A default of a type that has no name in `webrtc`.
+fn rtc_default<T: Default>() -> T {
+    T::default()
+}
+
+/// A track without a source: it makes an m-line that sends.
+fn silent_track(kind: RtpCodecKind) -> TrackLocalStaticRTP {
+    let id = format!("visavis-{kind}");
+    TrackLocalStaticRTP::new(MediaStreamTrack::new(
+        id.clone(),
+        id.clone(),
+        id,
+        kind,
+        vec![rtc_default()],
+    ))
+}
+
+/// What the library wrote must be what was asked for.
+fn check(sdp: &Sdp, want: &[MLine]) -> Result<()> {
+    let same = sdp.sections().len() == want.len()
+        && sdp.sections().zip(want).all(|(section, line)| {
+            section.kind() == Some(line.kind)
+                && line.mid.as_deref().is_none_or(|mid| section.mid() == Some(mid))
+        });
+    if same {
+        Ok(())
+    } else {
+        let wrote: Vec<_> = sdp
+            .sections()
+            .map(|s| s.kind().map_or_else(|| "?".into(), |k| k.to_string()))
+            .collect();
+        Err(unexpected(
+            "make_offer",
+            format!(
+                "webrtc-rs cannot write these m-lines in this order; it wrote {}",
+                wrote.join(", ")
+            ),
+        ))
+    }
+}
+
+#[async_trait]
+impl Engine for WebrtcEngine {
+    async fn make_offer(&mut self, want: &[MLine], ice_restart: bool) -> Result<Sdp> {
+        self.renew().await?;
+        if want.iter().any(|line| line.kind == MediaKind::Application) {
+            self.create_waiting_channels().await;
+        }
+        self.prepare_media(want).await?;
+        let options = RTCOfferOptions { ice_restart };
+        let description = self
+            .pc()
+            .create_offer(Some(options))
+            .await
+            .map_err(ours("make_offer"))?;
+        let sdp: Sdp = description.sdp.parse()?;
+        self.offer = Some(Pending {
+            description,
+            committed: false,
+        });
+        check(&sdp, want)?;
+        Ok(sdp)
+    }
+
+    async fn commit_offer(&mut self) -> Result<()> {
+        let Some(offer) = &mut self.offer else {
+            return Err(unexpected("commit_offer", "there is no offer"));
+        };
+        let description = offer.description.clone();
+        self.session
+            .pc
+            .set_local_description(description)
+            .await
+            .map_err(ours("commit_offer"))?;
+        offer.committed = true;
+        self.session.link.nudge();
+        Ok(())
+    }
+
+    async fn discard_offer(&mut self) -> Result<()> {
+        let Some(offer) = self.offer.take() else {
+            return Ok(());
+        };
+        if !self.negotiated {
+            self.stale = true;
+            return Ok(());
+        }
+        if offer.committed {
+            let mut rollback = RTCSessionDescription::default();
+            rollback.sdp_type = RTCSdpType::Rollback;
+            self.pc()
+                .set_local_description(rollback)
+                .await
+                .map_err(ours("discard_offer"))?;
+        }
+        Ok(())
+    }
+
+    async fn apply_answer(&mut self, answer: &Sdp) -> Result<()> {
+        let description =
+            RTCSessionDescription::answer(answer.to_string()).map_err(theirs("apply_answer"))?;
+        self.pc()
+            .set_remote_description(description)
+            .await
+            .map_err(theirs("apply_answer"))?;
+        self.offer = None;
+        self.settle(answer);
+        Ok(())
+    }
+
+    async fn answer(&mut self, offer: &Sdp, want: &[MLine]) -> Result<Sdp> {
+        self.renew().await?;
+        let description = RTCSessionDescription::offer(offer.to_string()).map_err(theirs("answer"))?;
+        self.pc()
+            .set_remote_description(description)
+            .await
+            .map_err(theirs("answer"))?;
+        let transceivers = self.transceivers("answer").await?;
+        let mut targets = Vec::new();
+        for (section, line) in offer.sections().zip(want) {
+            let (Some(mid), Some(kind)) = (section.mid(), convert::codec_kind(line.kind)) else {
+                continue;
+            };
+            let direction = line.direction.intersection(section.direction().reversed());
+            targets.push((find(&transceivers, mid, "answer")?, kind, direction));
+        }
+        self.align(&targets, transceivers.len(), "answer").await?;
+        self.create_waiting_channels().await;
+        let description = self.pc().create_answer(None).await.map_err(theirs("answer"))?;
+        let sdp = description.sdp.parse()?;
+        self.answer = Some(description);
+        Ok(sdp)
+    }
+
+    async fn commit_answer(&mut self) -> Result<()> {
+        let Some(description) = self.answer.take() else {
+            return Err(unexpected("commit_answer", "there is no answer"));
+        };
+        let sdp: Sdp = description.sdp.parse()?;
+        self.pc()
+            .set_local_description(description)
+            .await
+            .map_err(ours("commit_answer"))?;
+        self.settle(&sdp);
+        Ok(())
+    }
+
+    async fn add_candidate(&mut self, candidate: &Candidate) -> Result<()> {
+        self.pc()
+            .add_ice_candidate(convert::remote_candidate(candidate))
+            .await
+            .map_err(theirs("add_ice_candidate"))?;
+        // The library stores it and goes on sleeping.
+        self.session.link.nudge();
+        Ok(())
+    }
+
+    fn open_channel(&mut self, port: ChannelPort) -> Result<()> {
+        if self.application {
+            let peer = Arc::clone(&self.session.peer);
+            self.session
+                .tasks
+                .spawn(&self.span, peer.create_channel(port, true));
+        } else {
+            self.waiting.push(port);
+        }
+        Ok(())
+    }
+
+    async fn stats(&mut self) -> EngineStats {
+        let counts = &self.session.link.counts;
+        EngineStats {
+            selected_pair: self.selected_pair().await,
+            packets_sent: counts.packets_sent.load(Relaxed),
+            bytes_sent: counts.bytes_sent.load(Relaxed),
+            packets_received: counts.packets_received.load(Relaxed),
+            bytes_received: counts.bytes_received.load(Relaxed),
+            retransmissions: None,
+            age: None,
+        }
+    }
+
+    async fn close(&mut self) {
+        for port in self.waiting.drain(..).chain(self.early.drain(..)) {
+            port.set_closed();
+        }
+        self.session.end().instrument(self.span.clone()).await;
+    }
+}
+
+impl WebrtcEngine {
+    async fn selected_pair(&self) -> Option<SelectedPair> {
+        let pc = self.pc();
+        let ice = driver::dtls_transport(&*pc).await?.ice_transport();
+        let pair = ice.get_selected_candidate_pair().await.ok()??;
+        let mut selected = convert::selected_pair(pair.local(), pair.remote())?;
+        let now = tokio::time::Instant::now().into_std();
+        let report = pc.get_stats(now, StatsSelector::None).await;
+        let selected_id = report.iter().find_map(|entry| match entry {
+            RTCStatsReportEntry::Transport(stats) => Some(stats.selected_candidate_pair_id.clone()),
+            _ => None,
+        })?;
+        selected.rtt = report.iter().find_map(|entry| match entry {
+            RTCStatsReportEntry::IceCandidatePair(stats)
+                if stats.stats.id == selected_id && stats.responses_received > 0 =>
+            {
+                Duration::try_from_secs_f64(stats.current_round_trip_time).ok()
+            }
+            _ => None,
+        });
+        Some(selected)
+    }
+}
+
+impl Drop for WebrtcEngine {
+    fn drop(&mut self) {
+        // The library's tasks keep each other alive when its connection is only dropped.
+        self.session.peer.mute();
+        self.session.tasks.abort();
+    }
+}
+
+impl fmt::Debug for WebrtcEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebrtcEngine")
+            .field("config", &self.config)
+            .field("negotiated", &self.negotiated)
+            .field("link", &self.session.link)
+            .finish_non_exhaustive()
+    }
+}

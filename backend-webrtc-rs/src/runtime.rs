@@ -1,0 +1,232 @@
+//! webrtc-rs's `Runtime` on Tokio's clock and core's `Net`, one for each peer.
+//!
+//! It is the seam at which the library is put on a simulated network and under virtual time, keeps count of its
+//! tasks so that closing ends every one, and wakes its driver when that has something to do.
+
+use crate::socket::{Link, Socket, lock};
+use std::{
+    future::Future,
+    io,
+    net::{SocketAddr, ToSocketAddrs, UdpSocket},
+    pin::Pin,
+    sync::{Arc, Mutex, OnceLock, atomic::AtomicBool, atomic::Ordering::SeqCst},
+    time::{Duration, Instant},
+};
+use tokio::{
+    sync::Notify,
+    task::{AbortHandle, JoinSet},
+};
+use tracing::{Instrument, Span};
+use visavis_core::{Net, net::bind_addresses};
+use webrtc::runtime::{AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime};
+
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The tasks of one peer.
+#[derive(Debug, Default)]
+pub(crate) struct Tasks {
+    set: Mutex<JoinSet<()>>,
+    ended: AtomicBool,
+}
+
+impl Tasks {
+    /// Starts a task, unless the peer has ended.
+    pub(crate) fn spawn(&self, span: &Span, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        let mut set = lock(&self.set);
+        // Reaped here, so that a long call which opens and closes channels does not pile them up.
+        while set.try_join_next().is_some() {}
+        let handle = set.spawn(task.instrument(span.clone()));
+        if self.ended.load(SeqCst) {
+            handle.abort();
+        }
+        handle
+    }
+
+    /// Aborts every task, and each one that is still to start.
+    pub(crate) fn abort(&self) {
+        self.ended.store(true, SeqCst);
+        lock(&self.set).abort_all();
+    }
+
+    /// Aborts every task and waits until they are gone.
+    pub(crate) async fn end(&self) {
+        self.abort();
+        let mut set = std::mem::take(&mut *lock(&self.set));
+        while set.join_next().await.is_some() {}
+    }
+}
+
+/// The runtime of one peer.
+#[derive(Debug)]
+pub(crate) struct PeerRuntime {
+    net: Arc<dyn Net>,
+    link: Arc<Link>,
+    tasks: Arc<Tasks>,
+    span: Span,
+    /// The library's first task; only its sleeps are nudged.
+    driver: Arc<OnceLock<tokio::task::Id>>,
+    stopped: Arc<Notify>,
+}
+
+impl PeerRuntime {
+    pub(crate) fn new(net: Arc<dyn Net>, link: Arc<Link>, tasks: Arc<Tasks>, span: Span) -> Self {
+        Self {
+            net,
+            link,
+            tasks,
+            span,
+            driver: Arc::default(),
+            stopped: Arc::default(),
+        }
+    }
+
+    /// Notified when the library's driver has ended by itself.
+    pub(crate) fn driver_stopped(&self) -> Arc<Notify> {
+        Arc::clone(&self.stopped)
+    }
+
+    fn is_driver(&self) -> bool {
+        self.driver
+            .get()
+            .is_some_and(|id| tokio::task::try_id() == Some(*id))
+    }
+}
+
+#[derive(Debug)]
+struct Handle(AbortHandle);
+
+impl JoinHandle for Handle {
+    fn detach(&self) {}
+
+    fn abort(&self) {
+        self.0.abort();
+    }
+
+    fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+}
+
+struct Interval(tokio::time::Interval);
+
+impl AsyncInterval for Interval {
+    fn tick(&mut self) -> Boxed<'_, ()> {
+        Box::pin(async move {
+            self.0.tick().await;
+        })
+    }
+}
+
+impl Runtime for PeerRuntime {
+    fn spawn(&self, future: Boxed<'static, ()>) -> Box<dyn JoinHandle> {
+        let (driver, stopped) = (Arc::clone(&self.driver), Arc::clone(&self.stopped));
+        Box::new(Handle(self.tasks.spawn(&self.span, async move {
+            let is_driver = driver.set(tokio::task::id()).is_ok();
+            future.await;
+            if is_driver {
+                stopped.notify_one();
+            }
+        })))
+    }
+
+    fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+        Ok(Socket::new(self.net.adopt(socket)?, &self.link))
+    }
+
+    fn wrap_tcp_listener(&self, _: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
+        Err(unsupported("TCP candidates"))
+    }
+
+    fn connect_tcp(&self, _: SocketAddr) -> Boxed<'_, io::Result<Arc<dyn AsyncTcpStream>>> {
+        Box::pin(async { Err(unsupported("TCP candidates")) })
+    }
+
+    fn resolve_host<'a>(&'a self, _: &'a str) -> Boxed<'a, io::Result<Vec<SocketAddr>>> {
+        Box::pin(async { Err(unsupported("names of STUN and TURN servers")) })
+    }
+
+    fn now(&self) -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+
+    fn sleep(&self, duration: Duration) -> Boxed<'static, ()> {
+        let timer = tokio::time::sleep(duration);
+        if !self.is_driver() {
+            return Box::pin(timer);
+        }
+        self.link.driver_sleeps();
+        let link = Arc::clone(&self.link);
+        Box::pin(async move {
+            tokio::select! {
+                biased;
+                () = link.nudged() => {}
+                () = timer => {}
+            }
+        })
+    }
+
+    fn interval(&self, period: Duration) -> Box<dyn AsyncInterval> {
+        Box::new(Interval(tokio::time::interval(period)))
+    }
+
+    fn block_on(&self, future: Pin<Box<dyn Future<Output = ()> + '_>>) {
+        // For `main` functions; the library itself does not call it. Without a runtime there is nothing to run.
+        match tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+        {
+            Ok(runtime) => runtime.block_on(future),
+            Err(error) => tracing::error!(%error, "no runtime to block on"),
+        }
+    }
+
+    fn yield_now(&self) -> Boxed<'static, ()> {
+        Box::pin(tokio::task::yield_now())
+    }
+
+    fn name(&self) -> &'static str {
+        "visavis"
+    }
+}
+
+fn unsupported(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, format!("{what} are not supported"))
+}
+
+/// What the library binds: the configured addresses, or the interfaces that there are at that moment.
+#[derive(Debug)]
+pub(crate) struct BindAddresses {
+    net: Arc<dyn Net>,
+    wanted: Vec<SocketAddr>,
+    bound_once: AtomicBool,
+}
+
+impl BindAddresses {
+    pub(crate) fn new(net: Arc<dyn Net>, wanted: Vec<SocketAddr>) -> Self {
+        Self {
+            net,
+            wanted,
+            bound_once: AtomicBool::new(false),
+        }
+    }
+}
+
+impl ToSocketAddrs for BindAddresses {
+    type Iter = std::vec::IntoIter<SocketAddr>;
+
+    fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
+        let addresses = bind_addresses(&*self.net, &self.wanted);
+        if !self.bound_once.swap(true, SeqCst) {
+            return addresses.map(Vec::into_iter);
+        }
+        // An ICE restart. If there is nothing to bind, as between two networks, the library's driver ends and the
+        // connection with it. Loopback keeps it alive until the next restart finds a network.
+        let mut usable = addresses.unwrap_or_default();
+        usable.retain(|address| UdpSocket::bind((address.ip(), 0)).is_ok());
+        if usable.is_empty() {
+            tracing::warn!("no address to bind for the ICE restart; restart again when there is a network");
+            usable.push(SocketAddr::from(([127, 0, 0, 1], 0)));
+        }
+        Ok(usable.into_iter())
+    }
+}

@@ -1,0 +1,437 @@
+//! A socket of core's `Net` in the shape that webrtc-rs reads and writes, and what the two sides of it share.
+//!
+//! All packets of a peer pass here, so this is also where its driver is helped from outside: see [`Link`].
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    io::{self, IoSliceMut},
+    net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst},
+    },
+    task::{Context, Poll, Waker},
+};
+use tokio::sync::{Notify, watch};
+use visavis_core::UdpSocket;
+use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
+
+/// So many reads of DTLS are held while ICE has no pair to take them from.
+const MAX_HELD: usize = 64;
+
+/// A datagram of DTLS with at least so many bytes carries data, not only acknowledgements.
+const DATA_LEN: usize = 200;
+
+/// One driver pass reads at most this many messages out of SCTP; what is left waits for the next datagram
+/// (`SCTP_PIPELINE_READ_BACKLOG_LIMIT` of rtc).
+const READ_BACKLOG: usize = 256;
+
+/// A STUN Binding indication (RFC 8489 §5): an ICE agent takes it and does nothing.
+const INDICATION: [u8; 20] = [
+    0x00, 0x11, 0x00, 0x00, 0x21, 0x12, 0xA4, 0x42, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+];
+
+/// The record types of DTLS (RFC 7983 §7, RFC 5246 §6.2.1).
+const DTLS: std::ops::RangeInclusive<u8> = 20..=63;
+const ALERT: u8 = 21;
+const FATAL: u8 = 2;
+
+/// What a peer's sockets, its runtime and its event handler share.
+///
+/// The library's driver sleeps in places where it has something to do. Each is helped by an ordinary wake-up or
+/// datagram:
+///
+/// * What handling an *event* queues (the first DTLS flight, SCTP's INIT, DCEP's OPEN) goes out only in the next
+///   pass of its loop. While the connection is coming up each datagram and event makes the driver's next sleep
+///   return at once, once ([`nudge`](Self::nudge)).
+/// * DTLS that arrives before ICE has selected a pair is thrown away, and the remote peer's retransmission comes a
+///   second later. It is held here until then ([`select`](Self::select)).
+/// * Messages that one pass leaves in SCTP wait for the next datagram, which a quiet peer sends only for
+///   consent. After so many messages the sockets make one up ([`count_read`](Self::count_read)).
+/// * Nor does SCTP say when its window opens again after a slow reader closed it: the sender finds out by probes
+///   whose distance doubles up to a minute. While a reader is behind, the newest datagram with data is kept back
+///   ([`stall`](Self::stall)), and what acknowledges it when the reader has caught up says so.
+/// * The end of DTLS is reported to nobody. An alert makes [`alerted`](Self::alerted) return when the driver has
+///   handled it.
+#[derive(Default)]
+pub(crate) struct Link {
+    /// Wakes the driver's sleep, or makes its next one return at once.
+    nudge: Notify,
+    /// ICE has selected a pair.
+    selected: AtomicBool,
+    /// DTLS is connected.
+    secured: AtomicBool,
+    /// Channels of ours that wait for the remote peer's DCEP acknowledgement.
+    opening: AtomicUsize,
+    /// Messages that were read since the last made-up datagram.
+    unkicked: AtomicUsize,
+    /// Channels whose reader is behind.
+    stalled: AtomicUsize,
+    /// An alert is on its way to the driver.
+    alert: AtomicBool,
+    alerted: Notify,
+    /// Counts the driver's passes while somebody waits for one.
+    passes: watch::Sender<u64>,
+    /// A fatal alert was sent or arrived before DTLS was connected.
+    refused: AtomicBool,
+    sockets: Mutex<Vec<Weak<Socket>>>,
+    pub(crate) counts: Counts,
+}
+
+/// Datagrams and bytes both ways.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) packets_sent: AtomicU64,
+    pub(crate) bytes_sent: AtomicU64,
+    pub(crate) packets_received: AtomicU64,
+    pub(crate) bytes_received: AtomicU64,
+}
+
+impl Link {
+    /// Makes the driver's sleep, the present or the next one, return at once.
+    pub(crate) fn nudge(&self) {
+        self.nudge.notify_one();
+    }
+
+    /// Waits for a [`nudge`](Self::nudge); for the driver's sleep only.
+    pub(crate) async fn nudged(&self) {
+        self.nudge.notified().await;
+    }
+
+    fn is_settling(&self) -> bool {
+        !self.selected.load(Relaxed) || !self.secured.load(Relaxed) || self.opening.load(Relaxed) > 0
+    }
+
+    /// ICE has selected a pair, or has none any more: lets DTLS through or holds it.
+    pub(crate) fn select(&self, selected: bool) {
+        if self.selected.swap(selected, SeqCst) != selected && selected {
+            self.wake_sockets(|_| {});
+        }
+    }
+
+    /// DTLS is connected.
+    pub(crate) fn set_secured(&self) {
+        self.secured.store(true, Relaxed);
+    }
+
+    /// A channel of ours waits for its acknowledgement until the guard is dropped.
+    pub(crate) fn opening(self: &Arc<Self>) -> Opening {
+        self.opening.fetch_add(1, Relaxed);
+        self.nudge();
+        Opening(Arc::clone(self))
+    }
+
+    /// A channel has taken a message from the driver.
+    pub(crate) fn count_read(&self) {
+        self.unkicked.fetch_add(1, Relaxed);
+    }
+
+    /// A channel has taken all that the driver gave it. If the driver may have left more in SCTP, it is given a
+    /// datagram.
+    pub(crate) fn all_read(&self) {
+        if self.unkicked.load(Relaxed) >= READ_BACKLOG {
+            self.unkicked.store(0, Relaxed);
+            self.wake_sockets(|side| side.kick = true);
+        }
+    }
+
+    /// A channel's reader is behind, until the guard is dropped.
+    pub(crate) fn stall(self: &Arc<Self>) -> Stalled {
+        self.stalled.fetch_add(1, SeqCst);
+        Stalled(Arc::clone(self))
+    }
+
+    /// Called when the driver goes to sleep: it has handled all that it has read.
+    pub(crate) fn driver_sleeps(&self) {
+        if self.alert.load(Relaxed) && self.alert.swap(false, Relaxed) {
+            self.alerted.notify_one();
+        }
+        if self.passes.receiver_count() > 0 {
+            self.passes.send_modify(|n| *n += 1);
+        }
+    }
+
+    /// Changes after each pass of the driver.
+    pub(crate) fn passes(&self) -> watch::Receiver<u64> {
+        self.passes.subscribe()
+    }
+
+    /// Waits until the driver has handled a DTLS alert.
+    pub(crate) async fn alerted(&self) {
+        self.alerted.notified().await;
+    }
+
+    /// Whether the handshake ended in a fatal alert.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refused.load(Relaxed)
+    }
+
+    fn wake_sockets(&self, change: impl Fn(&mut Side)) {
+        let mut sockets = lock(&self.sockets);
+        sockets.retain(|socket| socket.strong_count() > 0);
+        for socket in sockets.iter().filter_map(Weak::upgrade) {
+            let mut side = lock(&socket.side);
+            change(&mut side);
+            socket.has_side.store(true, SeqCst);
+            if let Some(waker) = side.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Looks at a datagram of DTLS in either direction.
+    fn observe(&self, contents: &[u8]) {
+        if contents.first() != Some(&ALERT) {
+            return;
+        }
+        // Until DTLS is connected an alert ends it. One in epoch 0 is in the clear and shows its level.
+        let plain = contents.get(3..5) == Some(&[0, 0]);
+        if !self.secured.load(Relaxed) && (!plain || contents.get(13) == Some(&FATAL)) {
+            self.refused.store(true, Relaxed);
+        }
+        self.alert.store(true, Relaxed);
+        self.nudge();
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("selected", &self.selected)
+            .field("secured", &self.secured)
+            .field("opening", &self.opening)
+            .finish_non_exhaustive()
+    }
+}
+
+/// While it lives, a channel waits to be open. See [`Link::opening`].
+#[derive(Debug)]
+pub(crate) struct Opening(Arc<Link>);
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        self.0.opening.fetch_sub(1, Relaxed);
+    }
+}
+
+/// While it lives, a channel's reader is behind. See [`Link::stall`].
+#[derive(Debug)]
+pub(crate) struct Stalled(Arc<Link>);
+
+impl Drop for Stalled {
+    fn drop(&mut self) {
+        self.0.stalled.fetch_sub(1, SeqCst);
+        // First what SCTP kept is read, which opens its window; then comes what is acknowledged with it.
+        self.0
+            .wake_sockets(|side| (side.kick, side.release) = (true, true));
+    }
+}
+
+/// A socket for webrtc-rs.
+pub(crate) struct Socket {
+    inner: Arc<dyn UdpSocket>,
+    link: Arc<Link>,
+    /// Whether `side` may hold something, so that a read need not lock to know.
+    has_side: AtomicBool,
+    side: Mutex<Side>,
+}
+
+/// What a read returns besides what the network has.
+#[derive(Default)]
+struct Side {
+    held: VecDeque<(Box<[u8]>, RecvMeta)>,
+    newest: Option<(Box<[u8]>, RecvMeta)>,
+    kick: bool,
+    release: bool,
+    waker: Option<Waker>,
+}
+
+impl Socket {
+    pub(crate) fn new(inner: Arc<dyn UdpSocket>, link: &Arc<Link>) -> Arc<Self> {
+        let socket = Arc::new(Self {
+            inner,
+            link: Arc::clone(link),
+            has_side: AtomicBool::new(false),
+            side: Mutex::default(),
+        });
+        lock(&link.sockets).push(Arc::downgrade(&socket));
+        socket
+    }
+
+    /// Takes what was held or made up, if there is something to give now.
+    fn take_side(&self, buffer: &mut [u8], meta: &mut RecvMeta) -> bool {
+        if !self.has_side.load(SeqCst) {
+            return false;
+        }
+        let mut side = lock(&self.side);
+        if std::mem::take(&mut side.kick) {
+            buffer[..INDICATION.len()].copy_from_slice(&INDICATION);
+            // From nobody, so that the ICE agent takes it for no candidate's.
+            *meta = RecvMeta::default();
+            (meta.addr, meta.len, meta.stride) = (
+                SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+                INDICATION.len(),
+                INDICATION.len(),
+            );
+            return true;
+        }
+        let mut given = std::mem::take(&mut side.release)
+            .then(|| side.newest.take())
+            .flatten();
+        if given.is_none() && self.link.selected.load(SeqCst) {
+            given = side.held.pop_front();
+        }
+        if let Some((contents, its_meta)) = given {
+            buffer[..contents.len()].copy_from_slice(&contents);
+            *meta = its_meta;
+            drop(side);
+            // Only now does the driver get to see an alert that was held.
+            self.link.observe(&contents);
+            return true;
+        }
+        // What is held for later must be looked at again only when a pair is selected.
+        self.has_side.store(false, SeqCst);
+        false
+    }
+
+    /// Registers the reader. Returns whether something came to be read in the meantime.
+    fn park(&self, cx: &Context<'_>) -> bool {
+        let mut side = lock(&self.side);
+        if !side.waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+            side.waker = Some(cx.waker().clone());
+        }
+        drop(side);
+        self.has_side.load(SeqCst)
+    }
+
+    /// Keeps a read of DTLS for when ICE has selected a pair. Returns whether it did.
+    fn hold(&self, contents: &[u8], meta: RecvMeta) -> bool {
+        if self.link.selected.load(SeqCst) || !contents.first().is_some_and(|b| DTLS.contains(b)) {
+            return false;
+        }
+        let mut side = lock(&self.side);
+        if side.held.len() < MAX_HELD {
+            side.held.push_back((contents.into(), meta));
+        }
+        drop(side);
+        // A pair may have been selected since.
+        if self.link.selected.load(SeqCst) {
+            self.has_side.store(true, SeqCst);
+        }
+        true
+    }
+}
+
+impl Socket {
+    /// While a reader is behind: keeps a read with data back, and gives the one that was kept before it. Returns
+    /// whether there is nothing to give.
+    fn delay(&self, buffer: &mut [u8], meta: &mut RecvMeta) -> bool {
+        let contents = &buffer[..meta.len];
+        if self.link.stalled.load(SeqCst) == 0
+            || contents.len() < DATA_LEN
+            || !contents.first().is_some_and(|b| DTLS.contains(b))
+        {
+            return false;
+        }
+        let newest = (Box::from(contents), *meta);
+        let Some((older, its_meta)) = lock(&self.side).newest.replace(newest) else {
+            return true;
+        };
+        buffer[..older.len()].copy_from_slice(&older);
+        *meta = its_meta;
+        false
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl AsyncUdpSocket for Socket {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+
+    fn max_gso_segments(&self) -> usize {
+        self.inner.max_gso_segments()
+    }
+
+    fn max_gro_segments(&self) -> usize {
+        self.inner.max_gro_segments()
+    }
+
+    fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
+        let len = transmit.contents.len();
+        match std::task::ready!(self.inner.poll_send(cx, transmit)) {
+            Ok(()) => {
+                let counts = &self.link.counts;
+                counts
+                    .packets_sent
+                    .fetch_add(datagrams(len, transmit.segment_size), Relaxed);
+                counts.bytes_sent.fetch_add(len as u64, Relaxed);
+                self.link.observe(transmit.contents);
+            }
+            // A route that is gone or a firewall is a lost packet to the protocols above, which know how to
+            // repeat it; the library would log each one as an error.
+            Err(error) => tracing::debug!(%error, to = %transmit.destination, "datagram not sent"),
+        }
+        Poll::Ready(Ok(len))
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        if bufs.is_empty() || meta.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        // One batch at a time, as the driver asks anyway.
+        let (bufs, meta) = (&mut bufs[..1], &mut meta[..1]);
+        loop {
+            if self.take_side(&mut bufs[0], &mut meta[0]) {
+                return Poll::Ready(Ok(1));
+            }
+            let Poll::Ready(read) = self.inner.poll_recv(cx, bufs, meta) else {
+                if self.park(cx) {
+                    continue;
+                }
+                return Poll::Pending;
+            };
+            match read {
+                Ok(0) => continue,
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+            let filled = &mut meta[0];
+            filled.stride = filled.stride.max(1);
+            let contents = &bufs[0][..filled.len];
+            let counts = &self.link.counts;
+            counts
+                .packets_received
+                .fetch_add(datagrams(filled.len, Some(filled.stride)), Relaxed);
+            counts.bytes_received.fetch_add(filled.len as u64, Relaxed);
+            self.link.observe(contents);
+            if self.hold(contents, *filled) || self.delay(&mut bufs[0], filled) {
+                continue;
+            }
+            if self.link.is_settling() {
+                self.link.nudge();
+            }
+            return Poll::Ready(Ok(1));
+        }
+    }
+}
+
+fn datagrams(len: usize, stride: Option<usize>) -> u64 {
+    len.div_ceil(stride.unwrap_or(len).max(1)) as u64
+}
+
+/// Locks a mutex; one that a panic poisoned is used as it is.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,176 @@
+//! Runs a case on a pair of stacks and a network.
+
+use crate::{Network, Stacks, World};
+use std::{
+    any::Any,
+    fmt,
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+use tokio::runtime::{Builder, Runtime};
+
+/// A case that takes longer than this, by the wall clock, hangs.
+const WALL_LIMIT: Duration = Duration::from_secs(100);
+
+/// What a case does.
+pub type CaseFuture = Pin<Box<dyn Future<Output = ()>>>;
+
+/// Which networks a case is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum On {
+    /// Both.
+    Both,
+    /// Real sockets only.
+    Real,
+    /// The network in memory only.
+    Memory,
+}
+
+/// Why a case is known to fail, for what is not ours to mend.
+#[derive(Debug, Clone, Copy)]
+pub struct Known {
+    /// The pairs that fail.
+    pub stacks: fn(Stacks) -> bool,
+    /// The networks on which they do.
+    pub on: On,
+    /// What the library below cannot do.
+    pub reason: &'static str,
+}
+
+/// A behaviour, written once.
+#[derive(Clone, Copy)]
+pub struct Case {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does.
+    pub run: fn(World) -> CaseFuture,
+    /// Where it runs.
+    pub on: On,
+    /// Where it is known to fail; to pass there fails the run.
+    pub known: Option<Known>,
+}
+
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Case")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A case on one pair of stacks and one network.
+#[derive(Debug, Clone, Copy)]
+pub struct Run {
+    case: Case,
+    stacks: Stacks,
+    network: Network,
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}::{}::{}", self.case.name, self.stacks, self.network)
+    }
+}
+
+impl On {
+    fn covers(self, network: Network) -> bool {
+        match self {
+            Self::Both => true,
+            Self::Real => network == Network::Real,
+            Self::Memory => network != Network::Real,
+        }
+    }
+}
+
+impl Case {
+    /// The case on every pair and each of its networks.
+    pub fn runs(self) -> impl Iterator<Item = Run> {
+        [Network::MEMORY, Network::Real]
+            .into_iter()
+            .filter(move |network| self.on.covers(*network))
+            .flat_map(move |network| {
+                Stacks::all().map(move |stacks| Run {
+                    case: self,
+                    stacks,
+                    network,
+                })
+            })
+    }
+}
+
+impl Run {
+    /// Why this is expected to fail.
+    pub fn known(&self) -> Option<&'static str> {
+        let known = self.case.known?;
+        ((known.stacks)(self.stacks) && known.on.covers(self.network)).then_some(known.reason)
+    }
+
+    /// Runs it.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong, with the timelines of the peers; or that it passed though it is known to fail.
+    pub fn run(self) -> Result<(), String> {
+        let (tx, rx) = mpsc::channel();
+        let spawned = thread::Builder::new()
+            .name(self.to_string())
+            .spawn(move || drop(tx.send(self.on_this_thread())));
+        spawned.map_err(|e| format!("no thread: {e}"))?;
+        let result = match rx.recv_timeout(WALL_LIMIT) {
+            Ok(result) => result,
+            Err(_) => Err(format!("it hangs: {WALL_LIMIT:?} of the wall clock passed")),
+        };
+        match (self.known(), result) {
+            (None, result) => result,
+            (Some(reason), Err(_)) => {
+                eprintln!("{self}: an expected failure: {reason}");
+                Ok(())
+            }
+            (Some(reason), Ok(())) => Err(format!(
+                "it passes now, so take the expected failure away: {reason}"
+            )),
+        }
+    }
+
+    fn on_this_thread(self) -> Result<(), String> {
+        let runtime = runtime(self.network).map_err(|e| format!("no runtime: {e}"))?;
+        let mut timelines = String::new();
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            let _entered = runtime.enter();
+            let world = World::new(self.stacks, self.network);
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                runtime.block_on((self.case.run)(world.clone()));
+            }));
+            timelines = world.timelines();
+            result
+        }));
+        runtime.shutdown_background();
+        match result {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(panic)) | Err(panic) => Err(format!("{}\n{timelines}", message(&*panic))),
+        }
+    }
+}
+
+/// The runtime of a network: one thread under the paused clock, or two workers under the machine's.
+pub fn runtime(network: Network) -> std::io::Result<Runtime> {
+    match network {
+        Network::Real => Builder::new_multi_thread().worker_threads(2).enable_all().build(),
+        Network::Memory { .. } => Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build(),
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without words")
+}

@@ -1,0 +1,147 @@
+//! Much data: order, content, and back-pressure on both sides.
+
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
+use visavis_core::{ConnectionState, DataChannel, MAX_MESSAGE_SIZE};
+use visavis_tests::{World, deadline, peers::recv, ping, within};
+
+const LARGE: usize = MAX_MESSAGE_SIZE as usize;
+
+/// Message `n`: its number, and bytes that no other message has at the same place.
+fn message(n: usize, size: usize) -> Vec<u8> {
+    let mut bytes: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
+    bytes.rotate_left(n % size);
+    bytes[..8].copy_from_slice(&(n as u64).to_be_bytes());
+    bytes
+}
+
+async fn send(channel: &DataChannel, count: usize, size: usize) {
+    for n in 0..count {
+        deadline("room to send", channel.send(message(n, size)))
+            .await
+            .unwrap();
+    }
+}
+
+async fn receive(channel: &DataChannel, count: usize, size: usize) {
+    for n in 0..count {
+        let received = recv(channel).await;
+        assert!(
+            received.as_bytes() == message(n, size),
+            "message {n} is not what was sent"
+        );
+    }
+}
+
+/// 64 MiB in messages of 256 KiB.
+pub(super) async fn bulk(world: World) {
+    let call = world.call().await;
+    let count = 64 * 1024 * 1024 / LARGE;
+    let transfer = async { tokio::join!(send(&call.a, count, LARGE), receive(&call.b, count, LARGE)) };
+    within(Duration::from_secs(90), "64 MiB", transfer).await;
+    assert_eq!(call.b.stats().bytes_received, 64 * 1024 * 1024);
+    assert_eq!(call.offerer.connection_state(), ConnectionState::Connected);
+    ping(&call.a, &call.b).await;
+    call.close().await;
+}
+
+pub(super) async fn bulk_both_ways(world: World) {
+    let call = world.call().await;
+    let count = 8 * 1024 * 1024 / 65_536;
+    let transfer = async {
+        tokio::join!(
+            send(&call.a, count, 65_536),
+            receive(&call.b, count, 65_536),
+            send(&call.b, count, 65_536),
+            receive(&call.a, count, 65_536),
+        )
+    };
+    within(Duration::from_secs(60), "8 MiB each way", transfer).await;
+    ping(&call.a, &call.b).await;
+    call.close().await;
+}
+
+pub(super) async fn small_messages(world: World) {
+    let call = world.call().await;
+    let transfer = async { tokio::join!(send(&call.a, 20_000, 100), receive(&call.b, 20_000, 100)) };
+    within(Duration::from_secs(60), "20,000 messages", transfer).await;
+    call.close().await;
+}
+
+/// Sends for `stall` while nobody reads, then reads all: what is under way stays bounded and nothing is lost.
+async fn stall(world: World, stall: Duration) {
+    const SIZE: usize = 64 * 1024;
+    /// A send queue and a receive queue of 1 MiB and a message each, and the stacks' own windows between them.
+    const BOUND: u64 = 8 * 1024 * 1024;
+    let call = world.call().await;
+    let began = Instant::now();
+    let mut sent = 0;
+    let mut at_half = None;
+    while began.elapsed() < stall {
+        if began.elapsed() >= stall / 2 {
+            at_half.get_or_insert(call.a.stats().bytes_sent);
+        }
+        // A refused message is one that was not sent, so the same number goes again.
+        if timeout(stall / 20, call.a.send(message(sent, SIZE)))
+            .await
+            .is_ok()
+        {
+            sent += 1;
+        }
+        let under_way = call.a.stats().bytes_sent;
+        assert!(
+            under_way <= BOUND,
+            "{under_way} bytes are under way and nobody reads"
+        );
+    }
+    let under_way = call.a.stats().bytes_sent;
+    println!(
+        "{}: {} KiB accepted in a stall of {stall:?}, {} KiB of them after half of it",
+        world.stacks,
+        under_way / 1024,
+        (under_way - at_half.unwrap_or(under_way)) / 1024
+    );
+    assert_eq!(
+        at_half.unwrap_or(under_way),
+        under_way,
+        "it still grows after half of the stall"
+    );
+    for peer in [&call.offerer, &call.answerer] {
+        assert_eq!(peer.connection_state(), ConnectionState::Connected);
+    }
+    // While the reader catches up, the sender goes on.
+    let more = 100;
+    let sender = async {
+        for n in sent..sent + more {
+            deadline("room to send", call.a.send(message(n, SIZE)))
+                .await
+                .unwrap();
+        }
+    };
+    let reader = async {
+        for n in 0..sent + more {
+            let received = recv(&call.b).await;
+            assert!(
+                received.as_bytes() == message(n, SIZE),
+                "message {n} is not what was sent"
+            );
+        }
+    };
+    within(Duration::from_secs(60), "catching up", async {
+        tokio::join!(sender, reader)
+    })
+    .await;
+    ping(&call.a, &call.b).await;
+    // The other way was never held up, and the connection stands.
+    sleep(Duration::from_millis(10)).await;
+    assert_eq!(call.offerer.connection_state(), ConnectionState::Connected);
+    call.close().await;
+}
+
+pub(super) async fn stalled_reader(world: World) {
+    stall(world, Duration::from_secs(5)).await;
+}
+
+pub(super) async fn stalled_for_long(world: World) {
+    stall(world, Duration::from_secs(180)).await;
+}

@@ -1,0 +1,167 @@
+//! One behaviour suite over every ordered pair of stacks, on loopback sockets and on a network in memory.
+//!
+//! Each test is named `case::offerer:answerer::network`, such as `trickle::str0m:webrtc-rs::memory`.
+
+mod channels;
+mod connect;
+mod flow;
+mod glare;
+mod hang_up;
+mod hostile;
+mod loss;
+mod media;
+mod network;
+mod restart;
+mod rollback;
+mod round_trips;
+mod states;
+
+use libtest_mimic::{Arguments, Trial};
+use std::process::ExitCode;
+use visavis_tests::{Case, On};
+
+/// Lists cases: `module { case, case on Memory, … }`.
+macro_rules! cases {
+    ($($module:ident { $($case:ident $(on $on:ident)? $(known $known:expr)?),+ $(,)? })+) => {
+        vec![$($(
+            #[allow(unused_mut, unused_assignments)]
+            {
+                let mut case = Case {
+                    name: stringify!($case),
+                    run: |world| Box::pin($module::$case(world)),
+                    on: On::Both,
+                    known: None,
+                };
+                $(case.on = On::$on;)?
+                $(case.known = Some($known);)?
+                case
+            }
+        ),+),+]
+    };
+}
+
+fn cases() -> Vec<Case> {
+    cases! {
+        connect {
+            trickle,
+            trickle_by_hand,
+            full_sdp,
+            full_sdp_by_hand,
+            candidates_before_the_description,
+            end_of_candidates,
+            state_order,
+            descriptions,
+            nothing_to_offer,
+        }
+        channels {
+            ordered,
+            unordered,
+            max_retransmits,
+            max_packet_life_time,
+            negotiated,
+            parameters_arrive,
+            opened_later_by_either_side,
+            many,
+            closed_by_the_opener,
+            closed_by_the_other,
+            closed_before_open,
+            kept_until_read,
+            low_threshold,
+            would_block,
+            states_of_a_channel,
+            closed_with_the_connection,
+        }
+        flow {
+            bulk,
+            bulk_both_ways,
+            small_messages,
+            stalled_reader,
+            stalled_for_long on Memory,
+        }
+        media {
+            audio_video_and_data_in_the_first_offer,
+            added_in_a_call_by_the_offerer,
+            added_in_a_call_by_the_answerer,
+            directions,
+            track_before_the_answer,
+            answer_narrower_than_the_offer,
+            stopped,
+            media_first_and_data_later,
+        }
+        glare {
+            at_the_start,
+            in_a_call,
+            by_hand,
+        }
+        rollback {
+            local_by_hand,
+            local_in_a_call,
+            remote_before_the_answer,
+            remote_after_the_answer,
+            remote_in_a_call,
+            of_an_ice_restart,
+            changed_description,
+        }
+        restart {
+            by_the_offerer,
+            by_the_answerer,
+            again_and_again,
+            while_messages_flow,
+        }
+        states {
+            wrong_state,
+            provisional_answers,
+            closed_peer,
+        }
+        hostile {
+            bad_offers,
+            bad_answers,
+            bad_candidates,
+            too_many_candidates,
+            wrong_fingerprint_in_the_answer,
+            wrong_fingerprint_in_the_offer,
+            mutated_in_a_call,
+            mutated_at_the_start,
+        }
+        hang_up {
+            call_again,
+            in_every_phase,
+            pair_states,
+            failed_call_then_a_good_one on Memory,
+            remote_close_is_prompt,
+            dropped,
+        }
+        loss {
+            blocked on Memory,
+            blocked_for_a_moment on Memory,
+            killed on Real,
+            nobody_answers on Memory,
+            failed_and_restarted on Memory,
+        }
+        network {
+            stats,
+            ipv6 on Real,
+            several_addresses,
+            address_families_mixed on Real,
+        }
+        round_trips {
+            round_trips on Memory,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let mut trials = Vec::new();
+    for run in cases().into_iter().flat_map(Case::runs) {
+        let name = run.to_string();
+        let skip = network::skip(&name);
+        if let Some(reason) = skip {
+            eprintln!("{name}: left out: {reason}");
+        }
+        let trial = Trial::test(name, move || Ok(run.run()?));
+        trials.push(trial.with_ignored_flag(skip.is_some()));
+    }
+    assert!(!trials.is_empty(), "a suite without cases proves nothing");
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
