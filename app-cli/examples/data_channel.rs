@@ -1,7 +1,6 @@
 //! Two peer connections by hand: what `SamePage` does, on one stack.
 //!
-//! `signaling` is what you replace to call another machine: implement `Signaling` over whatever carries text.
-//!
+//! To call another machine, implement `Signaling` over whatever carries text.
 //! `cargo run --example data_channel`
 
 use std::error::Error;

@@ -78,11 +78,11 @@ Exit codes:
 
 const SDP_EXAMPLES: &str = "\
 Examples:
-  visavis sdp                              str0m's offer for data, audio and video
-  visavis sdp --want data --raw            a data-channel offer, nothing masked
-  visavis sdp --backend webrtc-rs --answer webrtc-rs's answer to its own offer
-  visavis sdp --offer offer.sdp            str0m's answer to the offer in a file (- is standard input)
-  visavis sdp diff                         where the two stacks differ";
+  visavis sdp                                str0m's offer for data, audio and video
+  visavis sdp --want data --raw              a data-channel offer, nothing masked
+  visavis sdp --backend webrtc-rs --answer   webrtc-rs's answer to its own offer
+  visavis sdp --offer offer.sdp              str0m's answer to the offer in a file
+  visavis sdp diff                           where the two stacks differ";
 
 /// Options of `visavis call`.
 #[derive(Debug, Args)]
@@ -147,7 +147,7 @@ pub(crate) struct StackArgs {
     /// The offerer's and the answerer's stack
     #[arg(long, value_name = "A:B", value_parser = pair, conflicts_with_all = ["offerer", "answerer", "backend"])]
     pair: Option<(String, String)>,
-    /// The stack of both
+    /// The stack of both; the first one listed is the default
     #[arg(long, value_name = "STACK", value_parser = stacks(), conflicts_with_all = ["offerer", "answerer"])]
     backend: Option<String>,
     /// The stack of the side that calls
@@ -176,7 +176,7 @@ impl StackArgs {
 #[derive(Debug, Args)]
 pub(crate) struct Verbosity {
     /// Log to standard error; -vv for more, -vvv for packets. RUST_LOG overrides it
-    #[arg(short, long = "verbose", action = clap::ArgAction::Count, help_heading = "Output")]
+    #[arg(short = 'v', long = "verbose", action = clap::ArgAction::Count, help_heading = "Output")]
     pub(crate) level: u8,
 }
 
@@ -226,9 +226,12 @@ pub(crate) enum SdpCommand {
 /// Options of `visavis sdp diff`.
 #[derive(Debug, Args)]
 pub(crate) struct DiffArgs {
-    /// The two stacks [default: the first two of this build]
-    #[arg(num_args = 2, value_names = ["A", "B"], value_parser = stacks())]
-    pub(crate) stacks: Vec<String>,
+    /// The one stack [default: the first of this build]
+    #[arg(requires = "b", value_parser = stacks())]
+    pub(crate) a: Option<String>,
+    /// The other stack [default: the second of this build]
+    #[arg(value_parser = stacks())]
+    pub(crate) b: Option<String>,
     #[command(flatten)]
     pub(crate) intent: IntentArgs,
     /// Exit with 1 if they differ, with 0 if they are the same
@@ -252,12 +255,11 @@ pub(crate) struct IntentArgs {
 /// An m-line to ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Want {
-    /// A data channel.
-    #[value(help = None)]
+    /// A data channel
     Data,
-    /// Sound, both ways.
+    /// Sound, both ways
     Audio,
-    /// Pictures, both ways.
+    /// Pictures, both ways
     Video,
 }
 

@@ -133,11 +133,15 @@ impl Caller {
                 .collect::<Vec<_>>()
                 .join(", "),
         };
+        let texts = if self.duration.is_zero() {
+            "a text each way".to_owned()
+        } else {
+            format!("texts for {:?}", self.duration)
+        };
         out.line(format!(
-            "{} calls {}: {ice} on {bind}, a data channel, texts for {:?}",
+            "{} calls {}: {ice} on {bind}, a data channel, {texts}",
             paint(style_of(Side::Offerer), format!("{offerer} (offerer)")),
             paint(style_of(Side::Answerer), format!("{answerer} (answerer)")),
-            self.duration,
         ))?;
         if args.is_series() {
             return out.line("");

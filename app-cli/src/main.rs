@@ -6,7 +6,6 @@
 mod args;
 mod backends;
 mod call;
-mod mask;
 mod narrate;
 mod numbers;
 mod out;

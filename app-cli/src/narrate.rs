@@ -167,13 +167,12 @@ impl Narrator {
         let who = side.map_or(format!("{:21}", "both"), |side| {
             paint(style_of(side), column(side))
         });
+        if since.is_empty() {
+            return out.line(format!("{:>9.2}  {who}{}", millis(at), paint(BOLD, what)));
+        }
         let what = paint(BOLD, format!("{what:<24}"));
-        let line = format!(
-            "{:>9.2}  {who}{what}{}",
-            millis(at),
-            paint(DIM, format!("{since:>8}"))
-        );
-        out.line(line.trim_end())
+        let since = paint(DIM, format!("{since:>8}"));
+        out.line(format!("{:>9.2}  {who}{what}{since}", millis(at)))
     }
 }
 

@@ -13,7 +13,7 @@ pub(crate) fn millis(time: Duration) -> f64 {
 pub(crate) struct Spread {
     /// The smallest.
     pub(crate) min: f64,
-    /// The one in the middle, or the mean of the two there.
+    /// The one in the middle, or the mean of the two there, to three decimals.
     pub(crate) median: f64,
     /// The smallest that 95 % of them do not exceed.
     #[serde(skip)]
@@ -31,7 +31,7 @@ impl Spread {
         let (&min, &max) = (values.first()?, values.last()?);
         Some(Self {
             min,
-            median: f64::midpoint(values[(n - 1) / 2], values[n / 2]),
+            median: (f64::midpoint(values[(n - 1) / 2], values[n / 2]) * 1000.0).round() / 1000.0,
             p95: values[(n * 95).div_ceil(100) - 1],
             max,
         })

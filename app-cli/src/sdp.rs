@@ -3,13 +3,12 @@
 use crate::{
     args::{DiffArgs, IntentArgs, SdpArgs, SdpCommand, Want},
     backends,
-    mask::mask,
     out::{BOLD, DIM, GREEN, Out, RED, paint},
 };
 use similar::{ChangeTag, TextDiff};
 use std::{error::Error, fs, io, path::Path};
 use visavis_core::{
-    ChannelInit, Direction, MediaKind, PeerConfig, PeerConnection, RealNet, SessionDescription,
+    ChannelInit, Direction, MediaKind, PeerConfig, PeerConnection, RealNet, SessionDescription, sdp::mask,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -82,10 +81,10 @@ async fn peer(stack: &str, want: &[Want]) -> Result<PeerConnection> {
 
 /// Prints where two stacks differ.
 async fn diff(args: &DiffArgs, out: &mut Out) -> Result<u8> {
-    let (a, b) = match (args.stacks.as_slice(), backends::names()) {
-        ([a, b], _) => (a.as_str(), b.as_str()),
-        (_, [a, b, ..]) => (*a, *b),
-        (_, names) => {
+    let (a, b) = match (&args.a, &args.b, backends::names()) {
+        (Some(a), Some(b), _) => (a.as_str(), b.as_str()),
+        (_, _, [a, b, ..]) => (*a, *b),
+        (_, _, names) => {
             let have = names.join(", ");
             return Err(format!(
                 "a comparison takes two stacks; this build has {have} (see `visavis backends`)"

@@ -100,11 +100,13 @@ pub(crate) fn advice(step: &str) -> &'static str {
         }
         "ice_connected" => {
             "no pair of addresses let UDP through both ways. Look for a firewall that blocks UDP (`nft list \
-             ruleset`), try --bind 127.0.0.1, or an address that the other side can reach; `-vv` shows the checks."
+             ruleset`). With --bind: name an address that the other side can reach; without it the call stays on \
+             127.0.0.1. `-vv` shows the checks."
         }
         "dtls_connected" => {
-            "there is a path, but no keys. Either large packets are lost on it (try --bind 127.0.0.1), or the \
-             certificate did not have the fingerprint in the description; `-vv` shows the handshake."
+            "there is a path, but no keys. Either large packets are lost on it (without --bind the call stays on \
+             127.0.0.1), or the certificate did not have the fingerprint in the description; `-vv` shows the \
+             handshake."
         }
         "sctp_up" | "channel_open" => {
             "the path is secure, but the data channel did not open. Packets may be lost (try a longer --timeout); \

@@ -31,14 +31,6 @@ fn stdout(args: &str) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-/// What is said about bad usage, which goes to standard error and exits with 2.
-fn usage_error(args: &str) -> String {
-    let output = run(args);
-    assert_eq!(output.status.code(), Some(2), "visavis {args}");
-    assert!(output.stdout.is_empty(), "visavis {args}");
-    String::from_utf8(output.stderr).expect("UTF-8")
-}
-
 fn json(args: &str) -> Vec<serde_json::Value> {
     let parse = |line: &str| serde_json::from_str(line).expect("a JSON object a line");
     stdout(args).lines().map(parse).collect()
@@ -52,6 +44,14 @@ fn keys(value: &serde_json::Value) -> Vec<&str> {
 #[cfg(all(feature = "str0m", feature = "webrtc-rs"))]
 mod with_both_stacks {
     use super::*;
+
+    /// What is said about bad usage, which goes to standard error and exits with 2.
+    fn usage_error(args: &str) -> String {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(2), "visavis {args}");
+        assert!(output.stdout.is_empty(), "visavis {args}");
+        String::from_utf8(output.stderr).expect("UTF-8")
+    }
 
     #[test]
     fn help() {

@@ -113,6 +113,7 @@ impl Peer {
             guard: PumpGuard::new(self, port.clone()),
             dc,
             port,
+            local,
             opening: Mutex::new(opening),
             open: AtomicBool::new(false),
             stream: Mutex::new(None),
@@ -169,17 +170,18 @@ impl Peer {
         }
     }
 
-    /// Keeps the id of a stream that was closed here until the remote peer has reset it, too.
+    /// Keeps the id of a stream from the next channel until the remote peer has reset it, too.
     ///
     /// The library frees the id at once. A new channel would take it, find the old stream in SCTP, and never open.
-    /// A placeholder with the same id is removed by the library when the old stream is gone, and tells so.
+    /// A placeholder with the same id is removed by the library when the old stream is gone, and tells so. If it is
+    /// gone already, as when the remote peer closed the channel, the placeholder stays and the id is lost: there are
+    /// 32,000, and a remote webrtc-rs that finds the reset and a new channel in one read would close that one.
     async fn linger(&self, id: u16, ids: OwnedMutexGuard<()>) {
         let Some(pc) = self.pc() else { return };
         lock(&self.lingering).insert(id);
         let init = convert::channel_init(&ChannelInit::new("").negotiated(id));
         let placeholder = pc.create_data_channel("", Some(init)).await;
         drop(ids);
-        // Where the reset was quicker than this, the placeholder has the stream for itself: one id is lost.
         if let Ok(placeholder) = placeholder {
             while !matches!(placeholder.poll().await, Some(DataChannelEvent::OnClose) | None) {}
         }
@@ -376,6 +378,8 @@ struct Pump {
     /// Dropping the library's handle would stop its events, so it lives as long as the channel.
     dc: Arc<dyn DataChannel>,
     port: ChannelPort,
+    /// It was opened here. The ids of the others are the remote peer's to give away.
+    local: bool,
     opening: Mutex<Option<Opening>>,
     open: AtomicBool,
     stream: Mutex<Option<u16>>,
@@ -399,10 +403,18 @@ impl Pump {
             () = self.send() => {}
         }
         let (stream, ids) = (lock(&self.stream).take(), lock(&self.closing).take());
-        let peer = self.guard.peer().map(Arc::clone);
-        // Closes the port.
+        let agreed = self.port.init().negotiated.is_some();
+        let Some(peer) = self.guard.peer().map(Arc::clone) else {
+            return;
+        };
+        let ids = match ids {
+            Some(ids) => Some(ids),
+            None if self.local && !agreed => Some(Arc::clone(&peer.ids).lock_owned().await),
+            None => None,
+        };
+        // Closes the port; whoever opens another channel now waits for `ids`.
         drop(self.guard);
-        if let (Some(peer), Some(stream), Some(ids)) = (peer, stream, ids) {
+        if let (Some(stream), Some(ids), false) = (stream, ids, peer.muted.load(Relaxed)) {
             drop(self.dc);
             peer.linger(stream, ids).await;
         }
@@ -523,7 +535,9 @@ impl Pump {
             }
         };
         let _ = tokio::time::timeout(CLOSE_PATIENCE, acknowledged).await;
-        *lock(&self.closing) = Some(Arc::clone(&peer.ids).lock_owned().await);
+        if self.local {
+            *lock(&self.closing) = Some(Arc::clone(&peer.ids).lock_owned().await);
+        }
         if let Err(error) = self.dc.close().await {
             tracing::debug!(%error, "the data channel was closed already");
             return;

@@ -58,7 +58,7 @@ impl Side {
             EngineEvent::Dtls(state) => self.dtls.push(state),
             EngineEvent::Channel(channel) => self.channels.push(channel),
             EngineEvent::Failed(_) => self.failed = true,
-            _ => {}
+            EngineEvent::GatheringComplete => {}
         }
     }
 }

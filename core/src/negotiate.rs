@@ -71,6 +71,14 @@ impl Negotiator {
     /// What the signaling failed with, or why a description of the remote peer cannot be used. The peer
     /// connection is as it was before that description: call `run` again to go on.
     pub async fn run(&mut self, signaling: &mut dyn Signaling) -> Result<()> {
+        match self.negotiate(signaling).await {
+            // Closed under us, between two of our calls.
+            Err(_) if self.peer.signaling_state() == SignalingState::Closed => Ok(()),
+            result => result,
+        }
+    }
+
+    async fn negotiate(&mut self, signaling: &mut dyn Signaling) -> Result<()> {
         // What was asked for before we listened.
         if std::mem::take(&mut self.starting) && self.peer.negotiation_needed() {
             self.offer(signaling).await?;

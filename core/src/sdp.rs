@@ -3,6 +3,10 @@
 //! `sdp-types` parses and writes the grammar; this module adds what JSEP needs: m-lines by mid, ICE credentials,
 //! fingerprints, directions, candidates in and out.
 
+mod mask;
+
+pub use mask::mask;
+
 use crate::{Candidate, Error, ErrorKind, Result};
 use sdp_types::{Attribute, Media, Session};
 use serde::{Deserialize, Serialize};

@@ -32,10 +32,8 @@ pub async fn deadline<T>(what: &str, future: impl Future<Output = T>) -> T {
 
 /// The same with another limit.
 pub async fn within<T>(limit: Duration, what: &str, future: impl Future<Output = T>) -> T {
-    match timeout(limit, future).await {
-        Ok(value) => value,
-        Err(_) => panic!("waited {limit:?} in vain: {what}"),
-    }
+    let result = timeout(limit, future).await;
+    result.unwrap_or_else(|_| panic!("waited {limit:?} in vain: {what}"))
 }
 
 /// Waits until `check` holds, for what has no event to await: looks again every 2 ms of Tokio's clock.

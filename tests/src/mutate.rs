@@ -1,6 +1,6 @@
 //! A seeded mutator of text, for descriptions and candidates.
 
-/// A small generator of numbers (SplitMix64), the same on every machine.
+/// A small generator of numbers (`SplitMix64`), the same on every machine.
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 
@@ -11,7 +11,7 @@ impl Random {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -24,7 +24,7 @@ impl Random {
         if n == 0 {
             return 0;
         }
-        (self.next() % n as u64) as usize
+        (self.number() % n as u64) as usize
     }
 }
 
@@ -108,7 +108,7 @@ fn flip(random: &mut Random, text: &str) -> String {
     let Some(old) = text[at..].chars().next() else {
         return text.to_owned();
     };
-    let new = char::from((random.next() % 128) as u8);
+    let new = char::from((random.number() % 128) as u8);
     format!("{}{new}{}", &text[..at], &text[at + old.len_utf8()..])
 }
 

@@ -13,7 +13,7 @@ use std::{
 use tokio::task::JoinSet;
 use visavis_core::{
     Backend, ChannelInit, ConnectionState, DataChannel, Error, ErrorKind, IceMode, Message, Net, PeerConfig,
-    PeerConnection, Result, Role, Side, negotiate,
+    PeerConnection, Result, Role, Sdp, Side, negotiate,
 };
 
 /// A peer connection and what it reported from its start.
@@ -188,13 +188,17 @@ pub async fn connect_by_hand(a: &PeerConnection, b: &PeerConnection) {
     }
 }
 
-/// Gives each peer the other's candidates of this generation.
-pub async fn pass_candidates(a: &mut Peer, b: &mut Peer) {
-    for candidate in a.log.candidates().await {
-        b.add_ice_candidate(candidate).await.expect("a candidate");
-    }
-    for candidate in b.log.candidates().await {
-        a.add_ice_candidate(candidate).await.expect("a candidate");
+/// Gives each peer the other's candidates of this generation, as they are in its description by now.
+pub async fn pass_candidates(a: &PeerConnection, b: &PeerConnection) {
+    for (from, to) in [(a, b), (b, a)] {
+        deadline("gathering", from.gathered()).await.expect("gathering");
+        let description = from.local_description().expect("a local description");
+        let mut sdp: Sdp = description.sdp.parse().expect("our own description");
+        let (candidates, ended) = sdp.take_candidates();
+        assert!(ended, "gathered, and not the end of candidates");
+        for candidate in candidates {
+            to.add_ice_candidate(candidate).await.expect("a candidate");
+        }
     }
 }
 

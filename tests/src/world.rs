@@ -2,7 +2,7 @@
 
 use crate::Peer;
 use std::{
-    fmt,
+    fmt::{self, Write},
     net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError,
@@ -259,14 +259,14 @@ impl World {
     pub fn timelines(&self) -> String {
         let timelines = self.timelines.lock().unwrap_or_else(PoisonError::into_inner);
         let entries: Vec<_> = timelines.iter().map(|(name, t)| (name, t.entries())).collect();
-        let began = entries.iter().flat_map(|(_, e)| e.first()).map(|e| e.1).min();
+        let began = entries.iter().filter_map(|(_, e)| e.first()).map(|e| e.1).min();
         let mut text = String::new();
         // A case that calls fifty times failed in the last of them.
         for (name, entries) in entries.iter().skip(entries.len().saturating_sub(6)) {
-            text += &format!("  {name}:");
+            let _ = write!(text, "  {name}:");
             for (mark, at) in entries {
                 let ms = began.map_or(0.0, |began| (*at - began).as_secs_f64() * 1000.0);
-                text += &format!(" {} {ms:.1}", mark.name());
+                let _ = write!(text, " {} {ms:.1}", mark.name());
             }
             text += "\n";
         }

@@ -286,7 +286,9 @@ impl Jsep {
         for section in offer.sections().skip(self.lines.len()) {
             self.add_remote_line(section);
         }
-        let sends = offer.sections().map(|s| !s.is_rejected() && s.direction().sends());
+        let sends = offer
+            .sections()
+            .map(|s| !s.is_rejected() && s.direction().sends());
         let mut started = Vec::new();
         for (line, sends) in self.lines.clone().into_iter().zip(sends) {
             let Line::Transceiver(id) = line else { continue };

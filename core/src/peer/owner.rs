@@ -118,31 +118,52 @@ impl Owner {
                     let _ = reply.send(Ok(()));
                     return;
                 }
-                Some(op) => {
-                    self.on_op(op).await;
-                    self.update_negotiation_needed();
-                }
+                Some(op) => self.on_op(op).await,
             }
         }
     }
 
     async fn on_op(&mut self, op: Op) {
-        // A caller that went away does not want the answer.
         match op {
-            Op::CreateOffer(reply) => drop(reply.send(self.create_offer().await.map(|sdp| offer(&sdp)))),
-            Op::CreateAnswer(reply) => drop(reply.send(self.create_answer().await.map(|sdp| answer(&sdp)))),
-            Op::SetLocal(description, reply) => drop(reply.send(self.set_local(description).await)),
-            Op::SetRemote(description, reply) => drop(reply.send(self.set_remote(&description).await)),
-            Op::AddCandidate(candidate, reply) => drop(reply.send(self.add_candidate(candidate).await)),
-            Op::AddTransceiver(kind, direction, reply) => {
-                drop(reply.send(self.jsep.add_transceiver(kind, direction)));
+            Op::CreateOffer(reply) => {
+                let result = self.create_offer().await.map(|sdp| offer(&sdp));
+                self.reply(reply, result);
             }
-            Op::TransceiverState(id, reply) => drop(reply.send(self.transceiver_state(id))),
-            Op::SetDirection(id, direction, reply) => drop(reply.send(self.set_direction(id, direction))),
-            Op::CreateChannel(init, reply) => drop(reply.send(self.create_channel(init))),
+            Op::CreateAnswer(reply) => {
+                let result = self.create_answer().await.map(|sdp| answer(&sdp));
+                self.reply(reply, result);
+            }
+            Op::SetLocal(description, reply) => {
+                let result = self.set_local(description).await;
+                self.reply(reply, result);
+            }
+            Op::SetRemote(description, reply) => {
+                let result = self.set_remote(&description).await;
+                self.reply(reply, result);
+            }
+            Op::AddCandidate(candidate, reply) => {
+                let result = self.add_candidate(candidate).await;
+                self.reply(reply, result);
+            }
+            Op::AddTransceiver(kind, direction, reply) => {
+                let result = self.jsep.add_transceiver(kind, direction);
+                self.reply(reply, result);
+            }
+            Op::TransceiverState(id, reply) => {
+                let result = self.transceiver_state(id);
+                self.reply(reply, result);
+            }
+            Op::SetDirection(id, direction, reply) => {
+                let result = self.set_direction(id, direction);
+                self.reply(reply, result);
+            }
+            Op::CreateChannel(init, reply) => {
+                let result = self.create_channel(init);
+                self.reply(reply, result);
+            }
             Op::RestartIce(reply) => {
                 self.jsep.wants_ice_restart = self.jsep.current_remote.is_some();
-                drop(reply.send(Ok(())));
+                self.reply(reply, Ok(()));
             }
             Op::Stats(reply) => {
                 let transport = self.engine.stats().await;
@@ -155,6 +176,13 @@ impl Owner {
             }
             Op::Close(reply) => drop(reply.send(Ok(()))),
         }
+    }
+
+    /// Answers a call. What it changed about `negotiation_needed` is known when it returns.
+    fn reply<T>(&mut self, reply: Reply<T>, result: Result<T>) {
+        self.update_negotiation_needed();
+        // A caller that went away does not want the answer.
+        let _ = reply.send(result);
     }
 
     async fn create_offer(&mut self) -> Result<Sdp> {
@@ -611,6 +639,8 @@ impl Owner {
                 *lock(&self.shared.failure) = Some(
                     "the DTLS handshake failed; does the fingerprint of the description match?".to_owned(),
                 );
+                // Without DTLS there is no SCTP, and no ICE restart brings it back.
+                self.abort_channels();
             }
             DtlsState::Closed => self.abort_channels(),
             _ => {}
@@ -654,6 +684,9 @@ impl Owner {
             _ => ConnectionState::Connecting,
         };
         if self.connection() != state {
+            if state == ConnectionState::Connected {
+                *lock(&self.shared.failure) = None;
+            }
             self.shared.connection.send_replace(state);
             self.shared.emit(&PeerEvent::ConnectionState(state));
         }

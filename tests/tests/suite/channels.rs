@@ -6,7 +6,7 @@ use visavis_core::{
     channel::SEND_HIGH_WATER,
 };
 use visavis_tests::{
-    CallSetup, World, connected, deadline, expect_kind, negotiators,
+    Call, CallSetup, World, connected, deadline, expect_kind, negotiators,
     peers::{opened, recv},
     ping,
 };
@@ -90,7 +90,7 @@ async fn kind(world: World, channel: ChannelInit, in_order: bool) {
         })
         .await;
     assert_eq!(call.a.init(), &channel);
-    assert_eq!(call.b.init(), &channel);
+    assert_eq!(call.b.init().ordered, channel.ordered);
     let wanted: Vec<Message> = (0..100_u32)
         .map(|i| match i % 3 {
             0 => format!("text {i}").into(),
@@ -199,6 +199,24 @@ pub(super) async fn parameters_arrive(world: World) {
             ..ChannelInit::new("protocol")
         },
         ChannelInit::new("unordered").unordered(),
+    ];
+    announced(&mut call, inits).await;
+    for bad in [
+        ChannelInit::new("x".repeat(65_536)),
+        ChannelInit::new("zero").max_packet_life_time(Duration::ZERO),
+        ChannelInit::new("long").max_packet_life_time(ms(65_536)),
+    ] {
+        let result = call.offerer.create_data_channel(bad).await;
+        expect_kind(result, ErrorKind::InvalidInput, "parameters that cannot be");
+    }
+    ping(&call.a, &call.b).await;
+    call.close().await;
+}
+
+pub(super) async fn reliability_arrives(world: World) {
+    let mut call = world.call().await;
+    let ms = Duration::from_millis;
+    let inits = [
         ChannelInit::new("retransmits 0").max_retransmits(0),
         ChannelInit::new("retransmits 65535")
             .unordered()
@@ -208,6 +226,12 @@ pub(super) async fn parameters_arrive(world: World) {
             .unordered()
             .max_packet_life_time(ms(65_535)),
     ];
+    announced(&mut call, inits).await;
+    call.close().await;
+}
+
+/// Opens these, and checks that the other side is told what they are.
+async fn announced(call: &mut Call, inits: impl IntoIterator<Item = ChannelInit>) {
     for init in inits {
         let ours = call.offerer.create_data_channel(init.clone()).await.unwrap();
         let theirs = call.answerer.log.channel().await;
@@ -221,16 +245,6 @@ pub(super) async fn parameters_arrive(world: World) {
             ping(&ours, &theirs).await;
         }
     }
-    for bad in [
-        ChannelInit::new("x".repeat(65_536)),
-        ChannelInit::new("zero").max_packet_life_time(Duration::ZERO),
-        ChannelInit::new("long").max_packet_life_time(ms(65_536)),
-    ] {
-        let result = call.offerer.create_data_channel(bad).await;
-        expect_kind(result, ErrorKind::InvalidInput, "parameters that cannot be");
-    }
-    ping(&call.a, &call.b).await;
-    call.close().await;
 }
 
 pub(super) async fn opened_later_by_either_side(world: World) {

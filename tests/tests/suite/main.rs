@@ -8,6 +8,7 @@ mod flow;
 mod glare;
 mod hang_up;
 mod hostile;
+mod known;
 mod loss;
 mod media;
 mod network;
@@ -60,6 +61,7 @@ fn cases() -> Vec<Case> {
             max_packet_life_time,
             negotiated,
             parameters_arrive,
+            reliability_arrives known known::REMOTE_RELIABILITY,
             opened_later_by_either_side,
             many,
             closed_by_the_opener,

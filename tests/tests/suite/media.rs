@@ -171,12 +171,12 @@ pub(super) async fn track_before_the_answer(world: World) {
     }
     assert!(!a.negotiation_needed());
     assert!(!b.negotiation_needed());
-    pass_candidates(&mut a, &mut b).await;
+    pass_candidates(&a, &b).await;
     connected(&a, &b).await;
 }
 
 pub(super) async fn answer_narrower_than_the_offer(world: World) {
-    let (mut a, mut b) = world.peers().await;
+    let (a, mut b) = world.peers().await;
     let inactive = a
         .add_transceiver(MediaKind::Audio, Direction::Inactive)
         .await
@@ -214,7 +214,7 @@ pub(super) async fn answer_narrower_than_the_offer(world: World) {
     assert_eq!(current(&inactive).await, Some(Direction::Inactive));
     assert_eq!(current(&recv).await, Some(Direction::Inactive));
     assert_eq!(current(&both).await, Some(Direction::SendOnly));
-    pass_candidates(&mut a, &mut b).await;
+    pass_candidates(&a, &b).await;
     connected(&a, &b).await;
     opened(&ours).await;
     let theirs = b.log.channel().await;

@@ -132,8 +132,10 @@ pub(super) async fn several_addresses(world: World) {
     ];
     on(world.with_addresses([two, three])).await;
     // An address that is not this host's.
-    let mut config = PeerConfig::default();
-    config.bind = vec!["192.0.2.77:0".parse().unwrap()];
+    let config = PeerConfig {
+        bind: vec!["192.0.2.77:0".parse().unwrap()],
+        ..PeerConfig::default()
+    };
     for side in [Side::Offerer, Side::Answerer] {
         let made = visavis_core::PeerConnection::new(
             &**world.backend(side),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 /// `sdp` with each volatile value replaced by a name, the same value always by the same name, such as `<mid-1>`:
 /// the session id and version, ICE credentials, fingerprints, mids, SSRCs, stream and track ids, CNAMEs, ports,
 /// candidate foundations, SNAP's SCTP init. Lines end in `\n`.
-pub(crate) fn mask(sdp: &str) -> String {
+pub fn mask(sdp: &str) -> String {
     let mut mask = Mask::default();
     let mut out = String::with_capacity(sdp.len());
     for line in sdp.lines() {
