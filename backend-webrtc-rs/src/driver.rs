@@ -40,7 +40,10 @@ pub(crate) const SEND_LIMIT: usize = 512 * 1024;
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A channel with an agreed stream id waits this long for an earlier one on that stream to be gone.
-const LINGER_PATIENCE: Duration = Duration::from_secs(3);
+const LINGER_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A new channel waits this long for the reset of one that was just closed.
+const RESET_PATIENCE: Duration = Duration::from_millis(20);
 
 /// When the remote peer has closed, channels have this long to hand over what had arrived.
 const DRAIN_PATIENCE: Duration = Duration::from_millis(50);
@@ -60,8 +63,10 @@ pub(crate) struct Peer {
     pumps: AtomicUsize,
     /// Held while a stream id changes hands.
     ids: Arc<tokio::sync::Mutex<()>>,
-    /// Streams that were closed here and are still being reset. See [`Peer::linger`].
+    /// Agreed stream ids that were closed here and are still being reset. See [`Peer::linger`].
     lingering: Mutex<HashSet<u16>>,
+    /// Placeholders for stream ids. See [`Peer::retire`].
+    retired: Mutex<Vec<Arc<dyn DataChannel>>>,
 }
 
 impl Peer {
@@ -78,6 +83,7 @@ impl Peer {
             pumps: AtomicUsize::new(0),
             ids: Arc::default(),
             lingering: Mutex::default(),
+            retired: Mutex::default(),
         })
     }
 
@@ -88,6 +94,11 @@ impl Peer {
 
     pub(crate) fn mute(&self) {
         self.muted.store(true, Relaxed);
+    }
+
+    /// Lets go of what would keep the connection in memory: it holds its handler, and that holds this.
+    pub(crate) fn forget(&self) {
+        lock(&self.retired).clear();
     }
 
     /// Leaves the channels open when their pumps end, for those of another connection.
@@ -147,7 +158,7 @@ impl Peer {
             let mut passes = self.link.passes();
             let free =
                 async { while lock(&self.lingering).contains(&id) && passes.changed().await.is_ok() {} };
-            let _ = tokio::time::timeout(LINGER_PATIENCE, free).await;
+            let _ = tokio::time::timeout(2 * LINGER_PATIENCE, free).await;
         }
         let ids = self.ids.lock().await;
         let created = pc
@@ -170,23 +181,53 @@ impl Peer {
         }
     }
 
-    /// Keeps the id of a stream from the next channel until the remote peer has reset it, too.
+    /// Keeps the id of a stream whose channel is over from the next channel, for good.
     ///
-    /// The library frees the id at once. A new channel would take it, find the old stream in SCTP, and never open.
-    /// A placeholder with the same id is removed by the library when the old stream is gone, and tells so. If it is
-    /// gone already, as when the remote peer closed the channel, the placeholder stays and the id is lost: there are
-    /// 32,000, and a remote webrtc-rs that finds the reset and a new channel in one read would close that one.
+    /// The library frees the id at once. A new channel would take it and never open where SCTP still resets the old
+    /// stream, here or at the remote peer. A placeholder with the same id prevents that; the end of the reset
+    /// removes it (unless the stream was gone already), and then a second one lasts. There are 32,000 ids.
+    async fn retire(&self, id: u16, reset_here: bool, ids: OwnedMutexGuard<()>) {
+        let Some(placeholder) = self.place(id).await else {
+            return;
+        };
+        if !reset_here {
+            lock(&self.retired).push(placeholder);
+            return;
+        }
+        // Another channel waits meanwhile, so that none is given the id between the two placeholders.
+        let mut ids = Some(ids);
+        let in_time = tokio::time::timeout(RESET_PATIENCE, over(&*placeholder)).await;
+        let mut ended = matches!(in_time, Ok(true));
+        if !ended {
+            ids = None;
+            ended = over(&*placeholder).await;
+        }
+        if ended {
+            let _ids = match ids {
+                Some(ids) => ids,
+                None => Arc::clone(&self.ids).lock_owned().await,
+            };
+            if let Some(placeholder) = self.place(id).await {
+                lock(&self.retired).push(placeholder);
+            }
+        }
+    }
+
+    /// As [`retire`](Self::retire) for an id that the applications agreed on, which they may use again.
     async fn linger(&self, id: u16, ids: OwnedMutexGuard<()>) {
-        let Some(pc) = self.pc() else { return };
         lock(&self.lingering).insert(id);
-        let init = convert::channel_init(&ChannelInit::new("").negotiated(id));
-        let placeholder = pc.create_data_channel("", Some(init)).await;
+        let placeholder = self.place(id).await;
         drop(ids);
-        if let Ok(placeholder) = placeholder {
-            while !matches!(placeholder.poll().await, Some(DataChannelEvent::OnClose) | None) {}
+        if let Some(placeholder) = placeholder {
+            let _ = tokio::time::timeout(LINGER_PATIENCE, over(&*placeholder)).await;
         }
         lock(&self.lingering).remove(&id);
         self.link.nudge();
+    }
+
+    async fn place(&self, id: u16) -> Option<Arc<dyn DataChannel>> {
+        let init = convert::channel_init(&ChannelInit::new("").negotiated(id));
+        self.pc()?.create_data_channel("", Some(init)).await.ok()
     }
 
     /// The SCTP stream of a channel. The library's handle does not tell, its statistics do.
@@ -200,6 +241,17 @@ impl Peer {
             }
             _ => None,
         })
+    }
+}
+
+/// Waits for the end of a channel; false if the connection ended first.
+async fn over(channel: &dyn DataChannel) -> bool {
+    loop {
+        match channel.poll().await {
+            Some(DataChannelEvent::OnClose) => return true,
+            Some(_) => {}
+            None => return false,
+        }
     }
 }
 
@@ -407,6 +459,7 @@ impl Pump {
         let Some(peer) = self.guard.peer().map(Arc::clone) else {
             return;
         };
+        let reset_here = ids.is_some();
         let ids = match ids {
             Some(ids) => Some(ids),
             None if self.local && !agreed => Some(Arc::clone(&peer.ids).lock_owned().await),
@@ -416,7 +469,11 @@ impl Pump {
         drop(self.guard);
         if let (Some(stream), Some(ids), false) = (stream, ids, peer.muted.load(Relaxed)) {
             drop(self.dc);
-            peer.linger(stream, ids).await;
+            if agreed {
+                peer.linger(stream, ids).await;
+            } else {
+                peer.retire(stream, reset_here, ids).await;
+            }
         }
     }
 

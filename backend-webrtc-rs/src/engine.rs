@@ -119,6 +119,7 @@ impl Session {
             tracing::debug!(%error, "closing webrtc-rs");
         }
         self.tasks.end().await;
+        self.peer.forget();
     }
 }
 
@@ -523,6 +524,7 @@ impl Drop for WebrtcEngine {
         // The library's tasks keep each other alive when its connection is only dropped.
         self.session.peer.mute();
         self.session.tasks.abort();
+        self.session.peer.forget();
     }
 }
 

@@ -1,7 +1,7 @@
 //! Perfect negotiation over any signaling (W3C WebRTC §10.7): offers, answers, trickle, glare and rollback.
 
 use crate::{
-    PeerConnection, PeerEvent, PeerEvents, Result, SdpType, SessionDescription, Signal, Signaling,
+    Candidate, PeerConnection, PeerEvent, PeerEvents, Result, SdpType, SessionDescription, Signal, Signaling,
     SignalingState,
 };
 use serde::Serialize;
@@ -49,6 +49,8 @@ pub struct Negotiator {
     ice: IceMode,
     ignore_offer: bool,
     starting: bool,
+    /// Arrived while an answer was being made.
+    next: Option<Signal>,
 }
 
 impl Negotiator {
@@ -61,6 +63,7 @@ impl Negotiator {
             ice,
             ignore_offer: false,
             starting: true,
+            next: None,
         }
     }
 
@@ -84,27 +87,36 @@ impl Negotiator {
             self.offer(signaling).await?;
         }
         loop {
-            tokio::select! {
+            let signal = tokio::select! {
                 biased;
                 event = self.events.next() => match event {
                     None => return Ok(()),
-                    Some(PeerEvent::NegotiationNeeded) => self.offer(signaling).await?,
+                    Some(PeerEvent::NegotiationNeeded) => {
+                        self.offer(signaling).await?;
+                        continue;
+                    }
                     Some(PeerEvent::Candidate(candidate)) if self.ice == IceMode::Trickle => {
                         signaling.send(Signal::Candidate(candidate)).await?;
+                        continue;
                     }
-                    Some(_) => {}
+                    Some(_) => continue,
                 },
-                signal = signaling.recv() => match signal? {
-                    None | Some(Signal::Bye) => return Ok(()),
-                    Some(Signal::Description(description)) => self.on_description(description, signaling).await?,
-                    Some(Signal::Candidate(candidate)) => {
-                        // One bad candidate does not end a call, and those of an ignored offer are meant to fail.
-                        if let Err(error) = self.peer.add_ice_candidate(candidate).await && !self.ignore_offer {
-                            tracing::warn!(%error, "a remote candidate is left out");
-                        }
-                    }
-                },
+                signal = receive(&mut self.next, signaling) => signal?,
+            };
+            match signal {
+                None | Some(Signal::Bye) => return Ok(()),
+                Some(Signal::Description(description)) => self.on_description(description, signaling).await?,
+                Some(Signal::Candidate(candidate)) => self.on_candidate(candidate).await,
             }
+        }
+    }
+
+    async fn on_candidate(&mut self, candidate: Candidate) {
+        // One bad candidate does not end a call, and those of an ignored offer are meant to fail.
+        if let Err(error) = self.peer.add_ice_candidate(candidate).await
+            && !self.ignore_offer
+        {
+            tracing::warn!(%error, "a remote candidate is left out");
         }
     }
 
@@ -145,6 +157,38 @@ impl Negotiator {
             self.peer.gathered().await?;
             description = self.peer.local_description().unwrap_or(description);
         }
+        if description.kind == SdpType::Answer {
+            self.take_arrived(signaling).await?;
+        }
         signaling.send(Signal::Description(description)).await
+    }
+
+    /// Takes the candidates that came while we made the answer. The offerer checks as soon as it has the answer, and
+    /// a check from an address that was not signaled yet makes a peer-reflexive candidate, which costs
+    /// some stacks another round of checks.
+    async fn take_arrived(&mut self, signaling: &mut dyn Signaling) -> Result<()> {
+        loop {
+            let signal = tokio::select! {
+                biased;
+                signal = receive(&mut self.next, signaling) => signal?,
+                () = std::future::ready(()) => return Ok(()),
+            };
+            match signal {
+                Some(Signal::Candidate(candidate)) => self.on_candidate(candidate).await,
+                other => {
+                    // The end of the signaling is said again.
+                    self.next = other;
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// What was put aside, or the next signal.
+async fn receive(next: &mut Option<Signal>, signaling: &mut dyn Signaling) -> Result<Option<Signal>> {
+    match next.take() {
+        Some(signal) => Ok(Some(signal)),
+        None => signaling.recv().await,
     }
 }

@@ -1,4 +1,125 @@
 //! What each stack writes, volatile values masked, and what each says it can do.
+//!
+//! `INSTA_UPDATE=always cargo test -p visavis-tests --test snapshots` accepts what is written now.
+
+use visavis_core::{ChannelInit, Direction, MediaKind, Side, sdp::mask};
+use visavis_tests::{Network, Peer, Stack, Stacks, World, runner::runtime};
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Intent {
+    Data,
+    Audio,
+    Video,
+    All,
+}
+
+impl Intent {
+    const ALL: [Self; 4] = [Self::Data, Self::Audio, Self::Video, Self::All];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Data => "data",
+            Self::Audio => "audio",
+            Self::Video => "video",
+            Self::All => "all",
+        }
+    }
+
+    async fn ask(self, peer: &Peer) {
+        for (kind, wanted) in [
+            (MediaKind::Audio, matches!(self, Self::Audio | Self::All)),
+            (MediaKind::Video, matches!(self, Self::Video | Self::All)),
+        ] {
+            if wanted {
+                let added = peer.add_transceiver(kind, Direction::SendRecv).await;
+                added.expect("a transceiver");
+            }
+        }
+        if matches!(self, Self::Data | Self::All) {
+            let channel = peer.create_data_channel(ChannelInit::new("data")).await;
+            channel.expect("a data channel");
+        }
+    }
+}
+
+/// The masked offer and answer of a pair of stacks.
+fn exchange(stacks: Stacks, intent: Intent) -> (String, String) {
+    let runtime = runtime(Network::MEMORY).expect("a runtime");
+    runtime.block_on(async {
+        let world = World::new(stacks, Network::MEMORY);
+        let (a, b) = (world.peer(Side::Offerer).await, world.peer(Side::Answerer).await);
+        intent.ask(&a).await;
+        let offer = a.set_local_description(None).await.expect("an offer");
+        b.set_remote_description(offer.clone())
+            .await
+            .expect("a remote offer");
+        let answer = b.set_local_description(None).await.expect("an answer");
+        a.set_remote_description(answer.clone())
+            .await
+            .expect("a remote answer");
+        a.close().await;
+        b.close().await;
+        (mask(&offer.sdp), mask(&answer.sdp))
+    })
+}
+
+fn offers(stack: Stack) {
+    for intent in Intent::ALL {
+        let stacks = Stacks {
+            offerer: stack,
+            answerer: stack,
+        };
+        let (offer, _) = exchange(stacks, intent);
+        insta::assert_snapshot!(format!("offer_{stack}_{}", intent.name()), offer);
+    }
+}
+
+fn answers(offerer: Stack, answerer: Stack) {
+    for intent in Intent::ALL {
+        let (_, answer) = exchange(Stacks { offerer, answerer }, intent);
+        let name = format!("answer_{answerer}_to_{offerer}_{}", intent.name());
+        insta::assert_snapshot!(name, answer);
+    }
+}
 
 #[test]
-fn placeholder() {}
+fn offers_of_str0m() {
+    offers(Stack::Str0m);
+}
+
+#[test]
+fn offers_of_webrtc_rs() {
+    offers(Stack::WebrtcRs);
+}
+
+#[test]
+fn answers_of_str0m_to_str0m() {
+    answers(Stack::Str0m, Stack::Str0m);
+}
+
+#[test]
+fn answers_of_str0m_to_webrtc_rs() {
+    answers(Stack::WebrtcRs, Stack::Str0m);
+}
+
+#[test]
+fn answers_of_webrtc_rs_to_str0m() {
+    answers(Stack::Str0m, Stack::WebrtcRs);
+}
+
+#[test]
+fn answers_of_webrtc_rs_to_webrtc_rs() {
+    answers(Stack::WebrtcRs, Stack::WebrtcRs);
+}
+
+#[test]
+fn capabilities() {
+    let mut table = serde_json::Map::new();
+    for stack in Stack::ALL {
+        let capabilities = serde_json::to_value(stack.backend().capabilities());
+        table.insert(stack.to_string(), capabilities.expect("a plain struct"));
+    }
+    let text = serde_json::to_string_pretty(&table).expect("JSON");
+    insta::assert_snapshot!("capabilities", text);
+}
