@@ -2,42 +2,32 @@
 
 use crate::{
     convert,
+    pump::{Pump, PumpGuard},
     runtime::Tasks,
-    socket::{Link, Opening, lock},
+    socket::{Link, lock},
 };
 use async_trait::async_trait;
-use bytes::Bytes;
 use rtc::peer_connection::transport::{RTCDtlsTransportState, RTCSctpTransportState};
 use std::{
     collections::HashSet,
     fmt,
-    future::poll_fn,
     sync::{
         Arc, Mutex, OnceLock, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
-    task::Poll,
     time::Duration,
 };
 use tokio::sync::{Notify, OwnedMutexGuard};
 use tracing::Span;
-use visavis_core::{
-    ChannelInit, ChannelPort, DtlsState, EngineEvent, Error, ErrorKind, EventSink, Flow, Mark, Message,
-};
+use visavis_core::{ChannelInit, ChannelPort, DtlsState, EngineEvent, Error, ErrorKind, EventSink};
 use webrtc::{
-    data_channel::{DataChannel, DataChannelEvent, RTCDataChannelId, RTCDataChannelState},
+    data_channel::{DataChannel, DataChannelEvent, RTCDataChannelId},
     peer_connection::{
         PeerConnection, PeerConnectionEventHandler, RTCIceConnectionState, RTCIceGatheringState,
         RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCStatsReportEntry, StatsSelector,
         transport::DtlsTransport,
     },
 };
-
-/// How much a channel hands to SCTP before it waits, in bytes. Above it, core's queue holds what is to be sent.
-pub(crate) const SEND_LIMIT: usize = 512 * 1024;
-
-/// A closing channel waits this long for what it sent to be acknowledged.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A channel with an agreed stream id waits this long for an earlier one on that stream to be gone.
 const LINGER_PATIENCE: Duration = Duration::from_secs(1);
@@ -50,19 +40,19 @@ const DRAIN_PATIENCE: Duration = Duration::from_millis(50);
 
 /// What the event handler, the watch and the pumps of one peer share.
 pub(crate) struct Peer {
-    events: EventSink,
-    link: Arc<Link>,
+    pub(crate) events: EventSink,
+    pub(crate) link: Arc<Link>,
     tasks: Arc<Tasks>,
     span: Span,
     pc: OnceLock<Weak<dyn PeerConnection>>,
     /// The engine has closed or replaced the connection: nothing more is to be told of it.
-    muted: AtomicBool,
+    pub(crate) muted: AtomicBool,
     /// The channels go on in another connection.
-    replaced: AtomicBool,
+    pub(crate) replaced: AtomicBool,
     secured: AtomicBool,
-    pumps: AtomicUsize,
+    pub(crate) pumps: AtomicUsize,
     /// Held while a stream id changes hands.
-    ids: Arc<tokio::sync::Mutex<()>>,
+    pub(crate) ids: Arc<tokio::sync::Mutex<()>>,
     /// Agreed stream ids that were closed here and are still being reset. See [`Peer::linger`].
     lingering: Mutex<HashSet<u16>>,
     /// Placeholders for stream ids. See [`Peer::retire`].
@@ -113,25 +103,13 @@ impl Peer {
         }
     }
 
-    fn pc(&self) -> Option<Arc<dyn PeerConnection>> {
+    pub(crate) fn pc(&self) -> Option<Arc<dyn PeerConnection>> {
         self.pc.get().and_then(Weak::upgrade)
     }
 
     /// Starts the pump of a channel that exists in the library.
     pub(crate) fn start_pump(self: &Arc<Self>, dc: Arc<dyn DataChannel>, port: ChannelPort, local: bool) {
-        let opening = local.then(|| self.link.opening());
-        let pump = Pump {
-            guard: PumpGuard::new(self, port.clone()),
-            dc,
-            port,
-            local,
-            opening: Mutex::new(opening),
-            open: AtomicBool::new(false),
-            stream: Mutex::new(None),
-            closing: Mutex::new(None),
-            sendable: Notify::new(),
-            readable: Notify::new(),
-        };
+        let pump = Pump::new(self, dc, port, local);
         self.tasks.spawn(&self.span, pump.run());
     }
 
@@ -174,7 +152,7 @@ impl Peer {
         }
     }
 
-    async fn is_sctp_up(&self, pc: &dyn PeerConnection) -> bool {
+    pub(crate) async fn is_sctp_up(&self, pc: &dyn PeerConnection) -> bool {
         match pc.sctp().await {
             Some(sctp) => matches!(sctp.state().await, Ok(RTCSctpTransportState::Connected)),
             None => false,
@@ -186,7 +164,7 @@ impl Peer {
     /// The library frees the id at once. A new channel would take it and never open where SCTP still resets the old
     /// stream, here or at the remote peer. A placeholder with the same id prevents that; the end of the reset
     /// removes it (unless the stream was gone already), and then a second one lasts. There are 32,000 ids.
-    async fn retire(&self, id: u16, reset_here: bool, ids: OwnedMutexGuard<()>) {
+    pub(crate) async fn retire(&self, id: u16, reset_here: bool, ids: OwnedMutexGuard<()>) {
         let Some(placeholder) = self.place(id).await else {
             return;
         };
@@ -214,7 +192,7 @@ impl Peer {
     }
 
     /// As [`retire`](Self::retire) for an id that the applications agreed on, which they may use again.
-    async fn linger(&self, id: u16, ids: OwnedMutexGuard<()>) {
+    pub(crate) async fn linger(&self, id: u16, ids: OwnedMutexGuard<()>) {
         lock(&self.lingering).insert(id);
         let placeholder = self.place(id).await;
         drop(ids);
@@ -231,7 +209,7 @@ impl Peer {
     }
 
     /// The SCTP stream of a channel. The library's handle does not tell, its statistics do.
-    async fn stream_id(&self, channel: RTCDataChannelId) -> Option<u16> {
+    pub(crate) async fn stream_id(&self, channel: RTCDataChannelId) -> Option<u16> {
         let wanted = format!("RTCDataChannel_{channel}");
         let now = tokio::time::Instant::now().into_std();
         let report = self.pc()?.get_stats(now, StatsSelector::None).await;
@@ -391,215 +369,4 @@ pub(crate) async fn dtls_transport(pc: &dyn PeerConnection) -> Option<Arc<dyn Dt
         }
     }
     None
-}
-
-/// Closes the port however the task ends, so that nobody waits for a channel without a pump.
-struct PumpGuard(Option<(Arc<Peer>, ChannelPort)>);
-
-impl PumpGuard {
-    fn new(peer: &Arc<Peer>, port: ChannelPort) -> Self {
-        peer.pumps.fetch_add(1, Relaxed);
-        Self(Some((Arc::clone(peer), port)))
-    }
-
-    fn peer(&self) -> Option<&Arc<Peer>> {
-        self.0.as_ref().map(|(peer, _)| peer)
-    }
-
-    fn disarm(mut self) {
-        if let Some((peer, _)) = self.0.take() {
-            peer.pumps.fetch_sub(1, Relaxed);
-        }
-    }
-}
-
-impl Drop for PumpGuard {
-    fn drop(&mut self) {
-        if let Some((peer, port)) = self.0.take() {
-            peer.pumps.fetch_sub(1, Relaxed);
-            if !peer.replaced.load(Relaxed) {
-                port.set_closed();
-            }
-        }
-    }
-}
-
-/// Carries one channel's messages between the library and core. One task; it ends when the channel does.
-struct Pump {
-    guard: PumpGuard,
-    /// Dropping the library's handle would stop its events, so it lives as long as the channel.
-    dc: Arc<dyn DataChannel>,
-    port: ChannelPort,
-    /// It was opened here. The ids of the others are the remote peer's to give away.
-    local: bool,
-    opening: Mutex<Option<Opening>>,
-    open: AtomicBool,
-    stream: Mutex<Option<u16>>,
-    /// Held from closing the stream until its id is kept.
-    closing: Mutex<Option<OwnedMutexGuard<()>>>,
-    sendable: Notify,
-    readable: Notify,
-}
-
-impl Pump {
-    async fn run(self) {
-        // A channel that is negotiated out of band while SCTP is up is open at once and without an event.
-        if matches!(self.dc.ready_state().await, Ok(RTCDataChannelState::Open)) {
-            self.set_open().await;
-        }
-        // None of them ends but when the channel is over, so none is cancelled half-way.
-        tokio::select! {
-            biased;
-            () = self.dispatch() => {}
-            () = self.receive() => {}
-            () = self.send() => {}
-        }
-        let (stream, ids) = (lock(&self.stream).take(), lock(&self.closing).take());
-        let agreed = self.port.init().negotiated.is_some();
-        let Some(peer) = self.guard.peer().map(Arc::clone) else {
-            return;
-        };
-        let reset_here = ids.is_some();
-        let ids = match ids {
-            Some(ids) => Some(ids),
-            None if self.local && !agreed => Some(Arc::clone(&peer.ids).lock_owned().await),
-            None => None,
-        };
-        // Closes the port; whoever opens another channel now waits for `ids`.
-        drop(self.guard);
-        if let (Some(stream), Some(ids), false) = (stream, ids, peer.muted.load(Relaxed)) {
-            drop(self.dc);
-            if agreed {
-                peer.linger(stream, ids).await;
-            } else {
-                peer.retire(stream, reset_here, ids).await;
-            }
-        }
-    }
-
-    /// Core wakes one waiter; sending and receiving both wait, and neither may wait for the other.
-    async fn dispatch(&self) {
-        loop {
-            self.port.woken().await;
-            self.sendable.notify_one();
-            self.readable.notify_one();
-        }
-    }
-
-    async fn receive(&self) {
-        let Some(peer) = self.guard.peer() else { return };
-        let mut stalled = None;
-        loop {
-            while self.port.is_paused() {
-                stalled.get_or_insert_with(|| peer.link.stall());
-                self.readable.notified().await;
-            }
-            let mut next = self.dc.poll();
-            let ready = poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await;
-            let event = match ready {
-                Poll::Ready(event) => event,
-                Poll::Pending => {
-                    peer.link.all_read();
-                    stalled = None;
-                    next.await
-                }
-            };
-            match event {
-                Some(DataChannelEvent::OnMessage(message)) => {
-                    peer.link.count_read();
-                    // A pause is looked for above, so that it holds for an application that pauses later, too.
-                    let (Flow::Continue | Flow::Pause) = self.port.deliver(convert::message(message));
-                }
-                Some(DataChannelEvent::OnOpen) => self.set_open().await,
-                Some(DataChannelEvent::OnBufferedAmountLow) => {
-                    self.refresh().await;
-                    self.sendable.notify_one();
-                }
-                Some(DataChannelEvent::OnClose) | None => return,
-                Some(_) => {}
-            }
-        }
-    }
-
-    async fn send(&self) {
-        loop {
-            if let Some(message) = self
-                .open
-                .load(Relaxed)
-                .then(|| self.port.pop_outgoing())
-                .flatten()
-            {
-                // Waits while SCTP holds the limit.
-                let sent = match message {
-                    Message::Text(text) => self.dc.send_text(&text).await,
-                    Message::Binary(bytes) => self.dc.send(bytes.into()).await,
-                };
-                if let Err(error) = sent {
-                    tracing::debug!(%error, "the data channel does not send any more");
-                    // So that it is counted with those that were not sent.
-                    self.port.unpop(Message::Binary(Bytes::new()));
-                    return;
-                }
-                if self.port.in_stack() >= SEND_LIMIT / 2 {
-                    self.refresh().await;
-                }
-            } else if self.port.wants_close() {
-                self.close().await;
-                return;
-            } else {
-                self.sendable.notified().await;
-            }
-        }
-    }
-
-    async fn set_open(&self) {
-        if self.open.swap(true, Relaxed) {
-            return;
-        }
-        lock(&self.opening).take();
-        let Some(peer) = self.guard.peer() else { return };
-        let id = match self.port.init().negotiated {
-            Some(id) => Some(id),
-            None => peer.stream_id(self.dc.id()).await,
-        };
-        *lock(&self.stream) = id;
-        peer.events.mark(Mark::SctpUp);
-        self.port.set_open(id.unwrap_or_default());
-        self.sendable.notify_one();
-    }
-
-    async fn refresh(&self) {
-        self.port
-            .set_in_stack(self.dc.outstanding_bytes().await.unwrap_or(0));
-    }
-
-    /// Closes when what was sent has been acknowledged, or cannot be.
-    async fn close(&self) {
-        let Some(peer) = self.guard.peer() else { return };
-        let Some(pc) = peer.pc() else { return };
-        if !self.open.load(Relaxed) && !peer.is_sctp_up(&*pc).await {
-            // Nobody was told of it.
-            let _ = self.dc.close().await;
-            return;
-        }
-        let acknowledged = async {
-            loop {
-                self.refresh().await;
-                if self.open.load(Relaxed) && self.port.in_stack() == 0 {
-                    return;
-                }
-                self.sendable.notified().await;
-            }
-        };
-        let _ = tokio::time::timeout(CLOSE_PATIENCE, acknowledged).await;
-        if self.local {
-            *lock(&self.closing) = Some(Arc::clone(&peer.ids).lock_owned().await);
-        }
-        if let Err(error) = self.dc.close().await {
-            tracing::debug!(%error, "the data channel was closed already");
-            return;
-        }
-        // Its end comes as an event.
-        tokio::time::sleep(CLOSE_PATIENCE).await;
-    }
 }

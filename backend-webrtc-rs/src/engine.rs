@@ -2,8 +2,9 @@
 
 use crate::{
     convert,
-    driver::{self, Handler, Peer, SEND_LIMIT},
+    driver::{self, Handler, Peer},
     error::{ours, theirs, unexpected},
+    pump::SEND_LIMIT,
     runtime::{BindAddresses, PeerRuntime, Tasks},
     socket::Link,
 };

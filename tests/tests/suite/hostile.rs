@@ -468,7 +468,13 @@ fn is_clear(error: &Error) {
 
 /// Gives `to` a mutated answer of `from` and then the real one.
 async fn answer(random: &mut Random, from: &Peer, to: &Peer, count: &mut Count) {
-    let real = from.set_local_description(None).await.unwrap();
+    let real = match from.set_local_description(None).await {
+        Ok(real) => real,
+        Err(error) => {
+            let offer = from.remote_description().map(|d| d.sdp).unwrap_or_default();
+            panic!("a real offer is not answered any more ({error}):\n{offer}");
+        }
+    };
     let mutated = mutate::description(random, &real.sdp);
     let mut refusal = None;
     if same_session(&mutated, &real.sdp) || mutated.parse::<Sdp>().is_ok_and(|s| s.check().is_err()) {

@@ -89,6 +89,7 @@ fn cases() -> Vec<Case> {
             answer_narrower_than_the_offer,
             stopped,
             media_first_and_data_later,
+            offered_again_by_each_side,
         }
         glare {
             at_the_start,

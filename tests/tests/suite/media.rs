@@ -272,3 +272,33 @@ pub(super) async fn media_first_and_data_later(world: World) {
     ping(&ours, &theirs).await;
     assert_eq!(kinds(&b), [MediaKind::Audio, MediaKind::Application]);
 }
+
+/// Nothing is asked for: each offers the session as it is, in turn.
+pub(super) async fn offered_again_by_each_side(world: World) {
+    let (a, mut b) = world.peers().await;
+    let ours = a.create_data_channel(ChannelInit::new("t")).await.unwrap();
+    for kind in [MediaKind::Audio, MediaKind::Video] {
+        a.add_transceiver(kind, Direction::SendRecv).await.unwrap();
+    }
+    exchange(&a, &b).await.unwrap();
+    pass_candidates(&a, &b).await;
+    connected(&a, &b).await;
+    opened(&ours).await;
+    let theirs = b.log.channel().await;
+    let lines = |peer: &Peer| {
+        peer.local_description()
+            .unwrap()
+            .sdp
+            .parse::<Sdp>()
+            .unwrap()
+            .sections()
+            .len()
+    };
+    for round in 0..8 {
+        let (from, to) = if round % 2 == 0 { (&b, &a) } else { (&a, &b) };
+        let exchanged = exchange(from, to).await;
+        exchanged.unwrap_or_else(|e| panic!("exchange {round}, offered by {}: {e}", from.stack()));
+        assert_eq!((lines(&a), lines(&b)), (3, 3), "exchange {round}");
+        ping(&ours, &theirs).await;
+    }
+}

@@ -81,8 +81,14 @@ pub(super) async fn again_and_again(world: World) {
         } else {
             Side::Answerer
         };
+        let began = Instant::now();
         restart(&mut call, by).await;
         ping(&call.a, &call.b).await;
+        println!(
+            "{}: restart {round} by the {by} took {:?}",
+            world.stacks,
+            began.elapsed()
+        );
     }
     call.close().await;
 }
