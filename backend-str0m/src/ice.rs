@@ -23,6 +23,9 @@ const FIRST_CHECK: Duration = Duration::from_millis(100);
 /// can bring it back.
 const FORGET_AFTER: Duration = Duration::from_secs(90);
 
+/// `is` 0.12 computes the timeout by shifting a 128-bit number by the number of retransmissions.
+const MAX_RETRANSMITS: usize = 100;
+
 /// Sets str0m's timers so that a silence of `disconnected_after` is sure to be one.
 pub(crate) fn configure(config: &mut RtcConfig, disconnected_after: Duration) {
     // A living pair is checked this often: three checks may be lost.
@@ -31,7 +34,8 @@ pub(crate) fn configure(config: &mut RtcConfig, disconnected_after: Duration) {
     config.set_max_stun_rto(keepalive);
     // The first few come faster.
     let retransmits = FORGET_AFTER.as_millis() / keepalive.as_millis().max(1) + 6;
-    config.set_max_stun_retransmits(usize::try_from(retransmits).unwrap_or(usize::MAX));
+    let retransmits = usize::try_from(retransmits).unwrap_or(usize::MAX);
+    config.set_max_stun_retransmits(retransmits.min(MAX_RETRANSMITS));
 }
 
 /// Follows the state.

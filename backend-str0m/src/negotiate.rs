@@ -150,15 +150,15 @@ impl Negotiation {
         answer: &Sdp,
     ) -> Result<Applied> {
         const OPERATION: &str = "apply_answer";
+        // str0m's own parser is stricter than core's; until it is satisfied the offer stays open for a good answer.
+        let parsed = SdpAnswer::from_sdp_string(&answer.to_string())
+            .map_err(|e| error::convert(OPERATION, e.into()))?;
         let Some(offer) = self.offer.take() else {
-            return Err(Error::invalid_input(OPERATION, "no offer is open"));
+            let message = "no offer is open, or a refused answer used it up; roll back and offer again";
+            return Err(Error::invalid_input(OPERATION, message));
         };
         if let Some(pending) = offer.pending {
-            let text = answer.to_string();
-            let applied = SdpAnswer::from_sdp_string(&text)
-                .map_err(Into::into)
-                .and_then(|answer| driven.with(|rtc| rtc.sdp_api().accept_answer(pending, answer)));
-            if let Err(e) = applied {
+            if let Err(e) = driven.with(|rtc| rtc.sdp_api().accept_answer(pending, parsed)) {
                 undo(driven, offer.undo);
                 return Err(error::convert(OPERATION, e));
             }

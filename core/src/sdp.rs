@@ -226,6 +226,11 @@ impl Sdp {
             .find_map(|s| Some((s.ice_ufrag()?, s.attribute("ice-pwd")?)))
     }
 
+    /// The certificate's fingerprint (RFC 8122 §5).
+    pub fn fingerprint(&self) -> Option<&str> {
+        self.sections().find_map(|s| s.attribute("fingerprint"))
+    }
+
     /// The remote limit on message size: `a=max-message-size`, 64 KiB where it is absent, and no limit where it
     /// is 0 (RFC 8841 §6.1). `None` if there is no application m-line.
     pub fn max_message_size(&self) -> Option<u32> {

@@ -231,6 +231,8 @@ impl Owner {
         let lines = self.jsep.answer_lines(&offer);
         let mut sdp = self.engine.answer(&offer, &lines).await?;
         sdp.take_candidates();
+        // A stack that skips an m-line would be refused by the remote peer, and later by us.
+        sdp.check_answers(&offer)?;
         self.jsep.created = Some((SdpType::Answer, sdp.clone()));
         self.shared.hub.timeline.mark(Mark::AnswerCreated);
         self.remote_applied(&offer).await;
@@ -376,6 +378,7 @@ impl Owner {
                 )?;
                 let (sdp, candidates) = parse_remote(&description.sdp)?;
                 self.jsep.check_remote_offer(&sdp)?;
+                self.check_transport(&sdp, SdpType::Offer)?;
                 if self.jsep.state == SignalingState::HaveLocalOffer {
                     self.rollback_local().await?;
                 } else if self.jsep.created.take().is_some() {
@@ -396,6 +399,7 @@ impl Owner {
                 if let Some((_, offer)) = &self.jsep.pending_local {
                     sdp.check_answers(offer)?;
                 }
+                self.check_transport(&sdp, SdpType::Answer)?;
                 self.engine.apply_answer(&sdp).await?;
                 let started = self.jsep.set_answer(sdp.clone(), false);
                 self.remote_set(SignalingState::Stable, candidates);
@@ -404,6 +408,30 @@ impl Owner {
                 Ok(())
             }
         }
+    }
+
+    /// In a session the remote peer keeps its certificate, and its ICE credentials unless a description restarts ICE
+    /// (RFC 8842 §5.5, RFC 8839 §4.4).
+    fn check_transport(&self, sdp: &Sdp, kind: SdpType) -> Result<()> {
+        let bad = |what: &str| Err(Error::invalid_input("set_remote_description", what));
+        let Some((_, current)) = &self.jsep.current_remote else {
+            return Ok(());
+        };
+        if sdp.fingerprint().is_some() && sdp.fingerprint() != current.fingerprint() {
+            return bad("the fingerprint is not that of the session; another certificate needs a new call");
+        }
+        if kind == SdpType::Answer
+            && let (Some((_, offer)), Some((_, local))) = (&self.jsep.pending_local, &self.jsep.current_local)
+        {
+            let restarts = offer.ice_ufrag() != local.ice_ufrag();
+            let changes = sdp.ice_ufrag() != current.ice_ufrag();
+            if sdp.ice_ufrag().is_some() && restarts != changes {
+                return bad(
+                    "the answer's ICE credentials do not fit: new ones answer a restart, and only that",
+                );
+            }
+        }
+        Ok(())
     }
 
     fn remote_set(&mut self, state: SignalingState, candidates: Vec<Candidate>) {
