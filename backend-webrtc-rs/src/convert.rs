@@ -1,7 +1,11 @@
 //! visavis's types as webrtc-rs's, and back.
 
 use rtc::{
-    ice::mdns::MulticastDnsMode, peer_connection::configuration::setting_engine::SctpMaxMessageSize,
+    ice::{
+        candidate::{CandidateConfig, candidate_host::CandidateHostConfig},
+        mdns::MulticastDnsMode,
+    },
+    peer_connection::configuration::setting_engine::SctpMaxMessageSize,
     rtp_transceiver::rtp_sender::RtpCodecKind,
 };
 use std::{net::SocketAddr, time::Duration};
@@ -28,7 +32,10 @@ const TICK: Duration = Duration::from_millis(50);
 const SHORT_TICK: Duration = Duration::from_millis(20);
 
 /// SCTP's receive window, in bytes: what may be under way to us on all channels together.
-const RECEIVE_BUFFER: u32 = 2 * 1024 * 1024;
+pub(crate) const RECEIVE_BUFFER: u32 = 2 * 1024 * 1024;
+
+/// How late a DTLS record may be, in records.
+const REPLAY_WINDOW: usize = 8192;
 
 /// The library's settings for `config`, with sockets at `bound`.
 pub(crate) fn settings(config: &EngineConfig, bound: &[SocketAddr]) -> SettingEngine {
@@ -58,6 +65,8 @@ pub(crate) fn settings(config: &EngineConfig, bound: &[SocketAddr]) -> SettingEn
         .with_discard_local_candidates_during_ice_restart(true)
         .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(MAX_MESSAGE_SIZE))
         .with_sctp_max_receive_buffer_size(RECEIVE_BUFFER)
+        // Wide enough for what is kept back while a reader is behind and then comes after newer records.
+        .with_dtls_replay_protection_window(REPLAY_WINDOW)
         // SCTP repeats what is lost; a timer of its own would only close channels on slow paths.
         .with_dcep_handshake_timeout(None)
         .build()
@@ -101,6 +110,21 @@ pub(crate) fn local_candidate(candidate: &RTCIceCandidate) -> Option<Candidate> 
         candidate: init.candidate,
         ..Candidate::default()
     })
+}
+
+/// The host candidate that the library will gather at `address`.
+pub(crate) fn host_candidate(address: SocketAddr) -> Option<Candidate> {
+    let config = CandidateHostConfig {
+        base_config: CandidateConfig {
+            network: "udp".to_owned(),
+            address: address.ip().to_string(),
+            port: address.port(),
+            component: 1,
+            ..CandidateConfig::default()
+        },
+        ..CandidateHostConfig::default()
+    };
+    local_candidate(&RTCIceCandidate::from(&config.new_candidate_host().ok()?))
 }
 
 pub(crate) fn remote_candidate(candidate: &Candidate) -> RTCIceCandidateInit {
@@ -213,6 +237,14 @@ mod tests {
             channel_init(&ChannelInit::new("c").negotiated(7)).negotiated,
             Some(7)
         );
+    }
+
+    #[test]
+    fn a_host_candidate_is_one() {
+        let address = SocketAddr::from(([192, 0, 2, 7], 4711));
+        let parsed = host_candidate(address).unwrap().parse().unwrap();
+        assert_eq!(parsed.kind, CandidateType::Host);
+        assert_eq!(parsed.socket_addr(), Some(address));
     }
 
     #[test]

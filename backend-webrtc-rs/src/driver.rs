@@ -50,6 +50,8 @@ pub(crate) struct Peer {
     /// The channels go on in another connection.
     pub(crate) replaced: AtomicBool,
     secured: AtomicBool,
+    /// What is being gathered was told already.
+    gathering_told: AtomicBool,
     pub(crate) pumps: AtomicUsize,
     /// Held while a stream id changes hands.
     pub(crate) ids: Arc<tokio::sync::Mutex<()>>,
@@ -70,6 +72,7 @@ impl Peer {
             muted: AtomicBool::new(false),
             replaced: AtomicBool::new(false),
             secured: AtomicBool::new(false),
+            gathering_told: AtomicBool::new(false),
             pumps: AtomicUsize::new(0),
             ids: Arc::default(),
             lingering: Mutex::default(),
@@ -84,6 +87,11 @@ impl Peer {
 
     pub(crate) fn mute(&self) {
         self.muted.store(true, Relaxed);
+    }
+
+    /// The next candidates were told already, in the plan of an ICE restart.
+    pub(crate) fn gathering_told(&self) {
+        self.gathering_told.store(true, Relaxed);
     }
 
     /// Lets go of what would keep the connection in memory: it holds its handler, and that holds this.
@@ -247,13 +255,15 @@ pub(crate) struct Handler(pub(crate) Arc<Peer>);
 #[async_trait]
 impl PeerConnectionEventHandler for Handler {
     async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
-        if let Some(candidate) = convert::local_candidate(&event.candidate) {
+        if let Some(candidate) = convert::local_candidate(&event.candidate)
+            && !self.0.gathering_told.load(Relaxed)
+        {
             self.0.push(EngineEvent::Candidate(candidate));
         }
     }
 
     async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
-        if state == RTCIceGatheringState::Complete {
+        if state == RTCIceGatheringState::Complete && !self.0.gathering_told.swap(false, Relaxed) {
             self.0.push(EngineEvent::GatheringComplete);
         }
     }

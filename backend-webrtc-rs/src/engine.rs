@@ -5,7 +5,7 @@ use crate::{
     driver::{self, Handler, Peer},
     error::{ours, theirs, unexpected},
     pump::SEND_LIMIT,
-    runtime::{BindAddresses, PeerRuntime, Tasks},
+    runtime::{Bind, BindAddresses, PeerRuntime, Tasks},
     socket::Link,
 };
 use async_trait::async_trait;
@@ -18,8 +18,8 @@ use std::{
 };
 use tracing::{Instrument, Span};
 use visavis_core::{
-    Candidate, ChannelPort, Direction, Engine, EngineConfig, EngineStats, Error, ErrorKind, EventSink, MLine,
-    MediaKind, Net, Result, Sdp, SelectedPair, net::bind_addresses,
+    Candidate, ChannelPort, Direction, Engine, EngineConfig, EngineEvent, EngineStats, Error, ErrorKind,
+    EventSink, MLine, MediaKind, Net, Result, Sdp, SelectedPair, net::bind_addresses,
 };
 use webrtc::{
     media_stream::{MediaStreamTrack, track_local::static_rtp::TrackLocalStaticRTP},
@@ -47,6 +47,8 @@ pub(crate) struct WebrtcEngine {
     negotiated: bool,
     /// They had an application m-line.
     application: bool,
+    /// The remote peer's ICE generation.
+    remote_ufrag: Option<String>,
     /// The library's connection remembers an offer that was dropped.
     stale: bool,
 }
@@ -54,7 +56,20 @@ pub(crate) struct WebrtcEngine {
 /// A local offer that has no answer yet.
 struct Pending {
     description: RTCSessionDescription,
-    committed: bool,
+    ice_restart: bool,
+    stage: Stage,
+}
+
+/// How far an offer has come.
+#[derive(PartialEq, Eq)]
+enum Stage {
+    Made,
+    /// Core has committed it, the library has not been told. Setting an ICE restart's description ends the live
+    /// pair at once and for good, so that waits for the answer: until then the connection works, and the offer can
+    /// be taken back.
+    Told,
+    /// It is the library's local description.
+    Set,
 }
 
 /// A connection of the library, with all that runs for it.
@@ -63,6 +78,7 @@ struct Session {
     peer: Arc<Peer>,
     link: Arc<Link>,
     tasks: Arc<Tasks>,
+    addresses: Arc<BindAddresses>,
 }
 
 impl Session {
@@ -91,13 +107,14 @@ impl Session {
             Arc::clone(&tasks),
             span.clone(),
         ));
+        let addresses = Arc::new(BindAddresses::new(Arc::clone(net), config.bind.clone()));
         let driver_stopped = runtime.driver_stopped();
         let builder = PeerConnectionBuilder::new()
             .with_setting_engine(convert::settings(config, &bound))
             .with_media_engine(codecs)
             .with_runtime(runtime)
             .with_handler(Arc::new(Handler(Arc::clone(&peer))))
-            .with_udp_addrs(vec![BindAddresses::new(Arc::clone(net), config.bind.clone())])
+            .with_udp_addrs(vec![Bind(Arc::clone(&addresses))])
             .with_data_channel_send_buffer_limit(SEND_LIMIT);
         // Boxed, for it holds the library's whole connection.
         let pc = Box::pin(builder.build()).await.map_err(|error| {
@@ -111,6 +128,7 @@ impl Session {
             peer,
             link,
             tasks,
+            addresses,
         })
     }
 
@@ -142,6 +160,7 @@ impl WebrtcEngine {
             answer: None,
             negotiated: false,
             application: false,
+            remote_ufrag: None,
             stale: false,
         })
     }
@@ -177,6 +196,29 @@ impl WebrtcEngine {
             if !self.negotiated {
                 self.early.push(port);
             }
+        }
+    }
+
+    /// The library takes an answer for good before it has read it. In a call another offer, the same but for its
+    /// version, makes it wait for an answer again.
+    async fn offer_again(&mut self) {
+        let Some(pending) = self.offer.as_mut().filter(|_| self.negotiated) else {
+            return;
+        };
+        let pc = &self.session.pc;
+        if let Ok(description) = pc.create_offer(None).await
+            && pc.set_local_description(description.clone()).await.is_ok()
+        {
+            pending.description = description;
+        }
+    }
+
+    /// Finds out whether the pair is still there after a step that may have dropped it.
+    async fn look_for_pair(&self) {
+        if let Some(dtls) = driver::dtls_transport(&*self.session.pc).await
+            && let Ok(Some(_)) = dtls.ice_transport().get_selected_candidate_pair().await
+        {
+            self.session.link.select(true);
         }
     }
 
@@ -364,7 +406,8 @@ impl Engine for WebrtcEngine {
         let sdp: Sdp = description.sdp.parse()?;
         self.offer = Some(Pending {
             description,
-            committed: false,
+            ice_restart,
+            stage: Stage::Made,
         });
         check(&sdp, want)?;
         Ok(sdp)
@@ -374,13 +417,23 @@ impl Engine for WebrtcEngine {
         let Some(offer) = &mut self.offer else {
             return Err(unexpected("commit_offer", "there is no offer"));
         };
+        if offer.ice_restart && self.negotiated {
+            offer.stage = Stage::Told;
+            for address in self.session.addresses.plan() {
+                if let Some(candidate) = convert::host_candidate(address) {
+                    self.events.push(EngineEvent::Candidate(candidate));
+                }
+            }
+            self.events.push(EngineEvent::GatheringComplete);
+            return Ok(());
+        }
         let description = offer.description.clone();
         self.session
             .pc
             .set_local_description(description)
             .await
             .map_err(ours("commit_offer"))?;
-        offer.committed = true;
+        offer.stage = Stage::Set;
         self.session.link.nudge();
         Ok(())
     }
@@ -389,11 +442,12 @@ impl Engine for WebrtcEngine {
         let Some(offer) = self.offer.take() else {
             return Ok(());
         };
+        self.session.addresses.unplan();
         if !self.negotiated {
             self.stale = true;
             return Ok(());
         }
-        if offer.committed {
+        if offer.stage == Stage::Set {
             let mut rollback = RTCSessionDescription::default();
             rollback.sdp_type = RTCSdpType::Rollback;
             self.pc()
@@ -407,22 +461,41 @@ impl Engine for WebrtcEngine {
     async fn apply_answer(&mut self, answer: &Sdp) -> Result<()> {
         let description =
             RTCSessionDescription::answer(answer.to_string()).map_err(theirs("apply_answer"))?;
-        self.pc()
-            .set_remote_description(description)
-            .await
-            .map_err(theirs("apply_answer"))?;
+        let pc = self.pc();
+        if let Some(offer) = &mut self.offer
+            && offer.stage == Stage::Told
+        {
+            self.session.peer.gathering_told();
+            self.session.link.select(false);
+            pc.set_local_description(offer.description.clone())
+                .await
+                .map_err(ours("apply_answer"))?;
+            offer.stage = Stage::Set;
+        }
+        if let Err(error) = pc.set_remote_description(description).await {
+            self.offer_again().await;
+            self.look_for_pair().await;
+            return Err(theirs("apply_answer")(error));
+        }
         self.offer = None;
         self.settle(answer);
+        self.remote_ufrag = answer.ice_ufrag().map(str::to_owned);
         Ok(())
     }
 
     async fn answer(&mut self, offer: &Sdp, want: &[MLine]) -> Result<Sdp> {
         self.renew().await?;
         let description = RTCSessionDescription::offer(offer.to_string()).map_err(theirs("answer"))?;
-        self.pc()
-            .set_remote_description(description)
-            .await
-            .map_err(theirs("answer"))?;
+        let ufrag = offer.ice_ufrag().map(str::to_owned);
+        if self.negotiated && ufrag != self.remote_ufrag {
+            // An ICE restart: the library drops the pair while it applies the offer, and tells so later.
+            self.session.link.select(false);
+        }
+        if let Err(error) = self.pc().set_remote_description(description).await {
+            self.look_for_pair().await;
+            return Err(theirs("answer")(error));
+        }
+        self.remote_ufrag = ufrag;
         let transceivers = self.transceivers("answer").await?;
         let mut targets = Vec::new();
         for (section, line) in offer.sections().zip(want) {

@@ -169,7 +169,19 @@ impl Pump {
     }
 
     async fn send(&self) {
+        let Some(peer) = self.guard.peer() else { return };
+        let mut passes = None;
         loop {
+            if !peer.link.has_pair() && self.open.load(Relaxed) && !self.port.wants_close() {
+                // Subscribed before the second look, so that no pass is missed.
+                let passes = passes.get_or_insert_with(|| peer.link.passes());
+                passes.mark_unchanged();
+                if !peer.link.has_pair() {
+                    let _ = passes.changed().await;
+                }
+                continue;
+            }
+            passes = None;
             if let Some(message) = self
                 .open
                 .load(Relaxed)

@@ -199,6 +199,8 @@ pub(crate) struct BindAddresses {
     net: Arc<dyn Net>,
     wanted: Vec<SocketAddr>,
     bound_once: AtomicBool,
+    /// Where the next ICE restart binds, with what keeps the ports free until then.
+    plan: Mutex<Vec<(SocketAddr, Option<UdpSocket>)>>,
 }
 
 impl BindAddresses {
@@ -207,17 +209,41 @@ impl BindAddresses {
             net,
             wanted,
             bound_once: AtomicBool::new(false),
+            plan: Mutex::default(),
         }
     }
-}
 
-impl ToSocketAddrs for BindAddresses {
-    type Iter = std::vec::IntoIter<SocketAddr>;
+    /// Decides where the next ICE restart binds, so that it can be told before it happens.
+    pub(crate) fn plan(&self) -> Vec<SocketAddr> {
+        let mut plan = Vec::new();
+        for address in bind_addresses(&*self.net, &self.wanted).unwrap_or_default() {
+            if address.port() != 0 {
+                // The present socket's own; it is free when that is closed.
+                plan.push((address, None));
+            } else if let Ok(kept) = UdpSocket::bind(address)
+                && let Ok(address) = kept.local_addr()
+            {
+                plan.push((address, Some(kept)));
+            }
+        }
+        let addresses = plan.iter().map(|(address, _)| *address).collect();
+        *lock(&self.plan) = plan;
+        addresses
+    }
 
-    fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
+    /// Forgets the plan.
+    pub(crate) fn unplan(&self) {
+        lock(&self.plan).clear();
+    }
+
+    fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
+        let planned = std::mem::take(&mut *lock(&self.plan));
+        if !planned.is_empty() {
+            return Ok(planned.into_iter().map(|(address, _)| address).collect());
+        }
         let addresses = bind_addresses(&*self.net, &self.wanted);
         if !self.bound_once.swap(true, SeqCst) {
-            return addresses.map(Vec::into_iter);
+            return addresses;
         }
         // An ICE restart. If there is nothing to bind, as between two networks, the library's driver ends and the
         // connection with it. Loopback keeps it alive until the next restart finds a network.
@@ -227,6 +253,17 @@ impl ToSocketAddrs for BindAddresses {
             tracing::warn!("no address to bind for the ICE restart; restart again when there is a network");
             usable.push(SocketAddr::from(([127, 0, 0, 1], 0)));
         }
-        Ok(usable.into_iter())
+        Ok(usable)
+    }
+}
+
+/// The library's handle of them.
+pub(crate) struct Bind(pub(crate) Arc<BindAddresses>);
+
+impl ToSocketAddrs for Bind {
+    type Iter = std::vec::IntoIter<SocketAddr>;
+
+    fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
+        self.0.resolve().map(Vec::into_iter)
     }
 }

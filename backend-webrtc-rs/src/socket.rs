@@ -2,6 +2,7 @@
 //!
 //! All packets of a peer pass here, so this is also where its driver is helped from outside: see [`Link`].
 
+use crate::convert::RECEIVE_BUFFER;
 use std::{
     collections::VecDeque,
     fmt,
@@ -12,8 +13,12 @@ use std::{
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst},
     },
     task::{Context, Poll, Waker},
+    time::Duration,
 };
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 use visavis_core::UdpSocket;
 use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 
@@ -21,7 +26,14 @@ use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 const MAX_HELD: usize = 64;
 
 /// A datagram of DTLS with at least so many bytes carries data, not only acknowledgements.
-const DATA_LEN: usize = 200;
+const DATA_LEN: usize = 400;
+
+/// While a reader is behind, so many bytes are kept for it: a window of SCTP with its headers.
+const MAX_LATE: usize = RECEIVE_BUFFER as usize + RECEIVE_BUFFER as usize / 8;
+
+/// While a reader is behind, a read with data goes through this often, and what acknowledges it tells the remote
+/// SCTP that the association lives. Some give up after ten repetitions, five minutes.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(60);
 
 /// One driver pass reads at most this many messages out of SCTP; what is left waits for the next datagram
 /// (`SCTP_PIPELINE_READ_BACKLOG_LIMIT` of rtc).
@@ -50,8 +62,10 @@ const FATAL: u8 = 2;
 /// * Messages that one pass leaves in SCTP wait for the next datagram, which a quiet peer sends only for
 ///   consent. After so many messages the sockets make one up ([`count_read`](Self::count_read)).
 /// * Nor does SCTP say when its window opens again after a slow reader closed it: the sender finds out by probes
-///   whose distance doubles up to a minute. While a reader is behind, the newest datagram with data is kept back
-///   ([`stall`](Self::stall)), and what acknowledges it when the reader has caught up says so.
+///   whose distance doubles up to a minute. While a reader is behind, datagrams with data are kept back
+///   ([`stall`](Self::stall)), and what acknowledges them when the reader has caught up says so.
+/// * Without a selected pair, as during an ICE restart, what is sent is thrown away. Channels wait until there is
+///   one ([`has_pair`](Self::has_pair)), rather than for a retransmission that comes later each time.
 /// * The end of DTLS is reported to nobody. An alert makes [`alerted`](Self::alerted) return when the driver has
 ///   handled it.
 #[derive(Default)]
@@ -75,9 +89,15 @@ pub(crate) struct Link {
     passes: watch::Sender<u64>,
     /// A fatal alert was sent or arrived before DTLS was connected.
     refused: AtomicBool,
+    /// What arrived while no pair was selected. Here and not in a socket, for an ICE restart replaces those.
+    held: Mutex<VecDeque<Batch>>,
+    late: Mutex<Late>,
     sockets: Mutex<Vec<Weak<Socket>>>,
     pub(crate) counts: Counts,
 }
+
+/// What one read gave.
+type Batch = (Box<[u8]>, RecvMeta);
 
 /// Datagrams and bytes both ways.
 #[derive(Debug, Default)]
@@ -108,6 +128,11 @@ impl Link {
         if self.selected.swap(selected, SeqCst) != selected && selected {
             self.wake_sockets(|_| {});
         }
+    }
+
+    /// Whether ICE has a pair to send on.
+    pub(crate) fn has_pair(&self) -> bool {
+        self.selected.load(SeqCst)
     }
 
     /// DTLS is connected.
@@ -221,10 +246,11 @@ pub(crate) struct Stalled(Arc<Link>);
 
 impl Drop for Stalled {
     fn drop(&mut self) {
-        self.0.stalled.fetch_sub(1, SeqCst);
+        if self.0.stalled.fetch_sub(1, SeqCst) == 1 {
+            lock(&self.0.late).since = None;
+        }
         // First what SCTP kept is read, which opens its window; then comes what is acknowledged with it.
-        self.0
-            .wake_sockets(|side| (side.kick, side.release) = (true, true));
+        self.0.wake_sockets(|side| side.kick = true);
     }
 }
 
@@ -240,10 +266,7 @@ pub(crate) struct Socket {
 /// What a read returns besides what the network has.
 #[derive(Default)]
 struct Side {
-    held: VecDeque<(Box<[u8]>, RecvMeta)>,
-    newest: Option<(Box<[u8]>, RecvMeta)>,
     kick: bool,
-    release: bool,
     waker: Option<Waker>,
 }
 
@@ -276,11 +299,12 @@ impl Socket {
             );
             return true;
         }
-        let mut given = std::mem::take(&mut side.release)
-            .then(|| side.newest.take())
-            .flatten();
-        if given.is_none() && self.link.selected.load(SeqCst) {
-            given = side.held.pop_front();
+        let mut given = None;
+        if self.link.selected.load(SeqCst) {
+            given = lock(&self.link.held).pop_front();
+        }
+        if given.is_none() && self.link.stalled.load(SeqCst) == 0 {
+            given = lock(&self.link.late).pop();
         }
         if let Some((contents, its_meta)) = given {
             buffer[..contents.len()].copy_from_slice(&contents);
@@ -307,41 +331,78 @@ impl Socket {
 
     /// Keeps a read of DTLS for when ICE has selected a pair. Returns whether it did.
     fn hold(&self, contents: &[u8], meta: RecvMeta) -> bool {
-        if self.link.selected.load(SeqCst) || !contents.first().is_some_and(|b| DTLS.contains(b)) {
+        if self.link.selected.load(SeqCst) || !is_dtls(contents) {
             return false;
         }
-        let mut side = lock(&self.side);
-        if side.held.len() < MAX_HELD {
-            side.held.push_back((contents.into(), meta));
+        let mut held = lock(&self.link.held);
+        if held.len() < MAX_HELD {
+            held.push_back((contents.into(), meta));
         }
-        drop(side);
+        drop(held);
         // A pair may have been selected since.
         if self.link.selected.load(SeqCst) {
             self.has_side.store(true, SeqCst);
         }
         true
     }
-}
 
-impl Socket {
-    /// While a reader is behind: keeps a read with data back, and gives the one that was kept before it. Returns
-    /// whether there is nothing to give.
+    /// While a reader is behind: keeps reads with data for later. Returns whether there is nothing to give.
+    ///
+    /// The remote SCTP, without acknowledgements, stops when its window is full. What the library queues stays
+    /// small, which counts messages and not bytes.
     fn delay(&self, buffer: &mut [u8], meta: &mut RecvMeta) -> bool {
         let contents = &buffer[..meta.len];
-        if self.link.stalled.load(SeqCst) == 0
-            || contents.len() < DATA_LEN
-            || !contents.first().is_some_and(|b| DTLS.contains(b))
-        {
+        if self.link.stalled.load(SeqCst) == 0 || contents.len() < DATA_LEN || !is_dtls(contents) {
             return false;
         }
-        let newest = (Box::from(contents), *meta);
-        let Some((older, its_meta)) = lock(&self.side).newest.replace(newest) else {
+        let mut late = lock(&self.link.late);
+        late.push((contents.into(), *meta));
+        // The reader may have caught up since.
+        if self.link.stalled.load(SeqCst) == 0 {
+            self.has_side.store(true, SeqCst);
+            return true;
+        }
+        let now = Instant::now();
+        let since = *late.since.get_or_insert(now);
+        if now - since < SIGN_OF_LIFE {
+            return true;
+        }
+        late.since = Some(now);
+        let Some((oldest, its_meta)) = late.pop() else {
             return true;
         };
-        buffer[..older.len()].copy_from_slice(&older);
+        buffer[..oldest.len()].copy_from_slice(&oldest);
         *meta = its_meta;
         false
     }
+}
+
+/// Reads with data that wait for a reader.
+#[derive(Default)]
+struct Late {
+    reads: VecDeque<Batch>,
+    bytes: usize,
+    /// When the stall began, or the last sign of life was given.
+    since: Option<Instant>,
+}
+
+impl Late {
+    fn push(&mut self, read: Batch) {
+        if self.bytes < MAX_LATE {
+            self.bytes += read.0.len();
+            self.reads.push_back(read);
+        }
+    }
+
+    fn pop(&mut self) -> Option<Batch> {
+        let read = self.reads.pop_front()?;
+        self.bytes -= read.0.len();
+        Some(read)
+    }
+}
+
+fn is_dtls(contents: &[u8]) -> bool {
+    contents.first().is_some_and(|b| DTLS.contains(b))
 }
 
 impl fmt::Debug for Socket {
