@@ -11,7 +11,6 @@ pub use message::{ChannelInit, ChannelState, ChannelStats, Message, Reliability}
 pub use port::{ChannelPort, Flow};
 
 use crate::{Error, ErrorKind, Result, Timeline, lock};
-use serde::Serialize;
 use std::{
     collections::VecDeque,
     sync::{
