@@ -8,10 +8,10 @@ use rtc::{
     peer_connection::configuration::setting_engine::SctpMaxMessageSize,
     rtp_transceiver::rtp_sender::RtpCodecKind,
 };
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::HashSet, net::SocketAddr, time::Duration};
 use visavis_core::{
     Candidate, CandidateType, ChannelInit, Direction, EngineConfig, IceState, MAX_MESSAGE_SIZE, MediaKind,
-    Message, Reliability, SelectedPair,
+    Message, Reliability, Result, Sdp, SelectedPair,
 };
 use webrtc::{
     data_channel::{RTCDataChannelInit, RTCDataChannelMessage},
@@ -70,6 +70,20 @@ pub(crate) fn settings(config: &EngineConfig, bound: &[SocketAddr]) -> SettingEn
         // SCTP repeats what is lost; a timer of its own would only close channels on slow paths.
         .with_dcep_handshake_timeout(None)
         .build()
+}
+
+/// What the library wrote. After strange descriptions it gives one payload type to several codecs; others do not
+/// read that, so the first has it.
+pub(crate) fn sdp(text: &str) -> Result<Sdp> {
+    let mut seen = HashSet::new();
+    let lines = text.lines().filter(|line| {
+        if line.starts_with("m=") {
+            seen.clear();
+        }
+        let payload_type = line.strip_prefix("a=rtpmap:").and_then(|l| l.split(' ').next());
+        payload_type.is_none_or(|payload_type| seen.insert(payload_type.to_owned()))
+    });
+    lines.flat_map(|line| [line, "\r\n"]).collect::<String>().parse()
 }
 
 pub(crate) fn ice_state(state: RTCIceConnectionState) -> Option<IceState> {

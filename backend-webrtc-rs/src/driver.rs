@@ -19,7 +19,7 @@ use std::{
 };
 use tokio::sync::{Notify, OwnedMutexGuard};
 use tracing::Span;
-use visavis_core::{ChannelInit, ChannelPort, DtlsState, EngineEvent, Error, ErrorKind, EventSink};
+use visavis_core::{ChannelInit, ChannelPort, DtlsState, EngineEvent, Error, ErrorKind, EventSink, Mark};
 use webrtc::{
     data_channel::{DataChannel, DataChannelEvent, RTCDataChannelId},
     peer_connection::{
@@ -277,6 +277,10 @@ impl PeerConnectionEventHandler for Handler {
                 | RTCIceConnectionState::Disconnected
         );
         peer.link.select(selected);
+        // Marked here as well as by core, which takes its time: a pump may be first with what comes after.
+        if selected {
+            peer.events.mark(Mark::IceConnected);
+        }
         if let Some(state) = convert::ice_state(state) {
             peer.push(EngineEvent::Ice(state));
         }
@@ -291,6 +295,7 @@ impl PeerConnectionEventHandler for Handler {
         // The library's `connected` is ICE and DTLS together, and comes again after each `disconnected`.
         if state == RTCPeerConnectionState::Connected && !peer.secured.swap(true, Relaxed) {
             peer.link.set_secured();
+            peer.events.mark(Mark::DtlsConnected);
             peer.push(EngineEvent::Dtls(DtlsState::Connected));
         }
         peer.link.nudge();

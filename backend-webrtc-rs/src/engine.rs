@@ -4,30 +4,26 @@ use crate::{
     convert,
     driver::{self, Handler, Peer},
     error::{ours, theirs, unexpected},
+    media,
     pump::SEND_LIMIT,
     runtime::{Bind, BindAddresses, PeerRuntime, Tasks},
     socket::Link,
 };
 use async_trait::async_trait;
-use rtc::{peer_connection::configuration::RTCOfferOptions, rtp_transceiver::rtp_sender::RtpCodecKind};
+use rtc::peer_connection::configuration::RTCOfferOptions;
 use std::{
-    collections::HashSet,
     fmt,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 use tracing::{Instrument, Span};
 use visavis_core::{
-    Candidate, ChannelPort, Direction, Engine, EngineConfig, EngineEvent, EngineStats, Error, ErrorKind,
-    EventSink, MLine, MediaKind, Net, Result, Sdp, SelectedPair, net::bind_addresses,
+    Candidate, ChannelPort, Engine, EngineConfig, EngineEvent, EngineStats, Error, ErrorKind, EventSink,
+    MLine, MediaKind, Net, Result, Sdp, SelectedPair, net::bind_addresses,
 };
-use webrtc::{
-    media_stream::{MediaStreamTrack, track_local::static_rtp::TrackLocalStaticRTP},
-    peer_connection::{
-        MediaEngine, PeerConnection, PeerConnectionBuilder, RTCSdpType, RTCSessionDescription,
-        RTCStatsReportEntry, StatsSelector,
-    },
-    rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit, RtpTransceiver},
+use webrtc::peer_connection::{
+    MediaEngine, PeerConnection, PeerConnectionBuilder, RTCSdpType, RTCSessionDescription,
+    RTCStatsReportEntry, StatsSelector,
 };
 
 /// One peer's half of a connection.
@@ -81,6 +77,23 @@ struct Session {
     addresses: Arc<BindAddresses>,
 }
 
+/// Ends the tasks of a session whose start is cancelled.
+struct AbortOnDrop(Option<Arc<Tasks>>);
+
+impl AbortOnDrop {
+    fn finish(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        if let Some(tasks) = &self.0 {
+            tasks.abort();
+        }
+    }
+}
+
 impl Session {
     async fn start(
         config: &EngineConfig,
@@ -95,6 +108,7 @@ impl Session {
         let mut codecs = MediaEngine::default();
         codecs.register_default_codecs().map_err(ours("engine"))?;
         let (link, tasks) = (Arc::<Link>::default(), Arc::<Tasks>::default());
+        let unfinished = AbortOnDrop(Some(Arc::clone(&tasks)));
         let peer = Peer::new(
             events.clone(),
             Arc::clone(&link),
@@ -123,6 +137,7 @@ impl Session {
         let pc: Arc<dyn PeerConnection> = Arc::new(pc);
         peer.attach(&pc);
         tasks.spawn(span, driver::watch(Arc::clone(&peer), driver_stopped));
+        unfinished.finish();
         Ok(Self {
             pc,
             peer,
@@ -213,6 +228,20 @@ impl WebrtcEngine {
         }
     }
 
+    /// The library takes an offer before it has read it, and gives it back only when it is asked to.
+    async fn take_back_remote_offer(&mut self) {
+        if !self.negotiated {
+            self.stale = true;
+            return;
+        }
+        let mut rollback = RTCSessionDescription::default();
+        rollback.sdp_type = RTCSdpType::Rollback;
+        if let Err(error) = self.pc().set_remote_description(rollback).await {
+            tracing::debug!(%error, "there was no remote offer to take back");
+        }
+        self.look_for_pair().await;
+    }
+
     /// Finds out whether the pair is still there after a step that may have dropped it.
     async fn look_for_pair(&self) {
         if let Some(dtls) = driver::dtls_transport(&*self.session.pc).await
@@ -229,163 +258,33 @@ impl WebrtcEngine {
         self.session.link.nudge();
     }
 
-    /// The library's transceivers in the order of their m-lines.
-    async fn transceivers(&self, operation: &'static str) -> Result<Vec<Transceiver>> {
-        let mut transceivers = Vec::new();
-        for handle in self.pc().get_transceivers().await {
-            transceivers.push(Transceiver {
-                mid: handle.mid().await.map_err(ours(operation))?,
-                handle,
-            });
+    async fn try_answer(&mut self, offer: &Sdp, want: &[MLine]) -> Result<Sdp> {
+        let description = RTCSessionDescription::offer(offer.to_string()).map_err(theirs("answer"))?;
+        let ufrag = offer.ice_ufrag().map(str::to_owned);
+        if self.negotiated && ufrag != self.remote_ufrag {
+            // An ICE restart: the library drops the pair while it applies the offer, and tells so later.
+            self.session.link.select(false);
         }
-        transceivers.sort_unstable_by_key(|t| t.handle.id());
-        Ok(transceivers)
-    }
-
-    /// Makes the library's transceivers those of `want`, adding what is new.
-    async fn prepare_media(&self, want: &[MLine]) -> Result<()> {
-        let old: HashSet<&str> = want.iter().filter_map(|line| line.mid.as_deref()).collect();
-        let transceivers = self.transceivers("make_offer").await?;
+        self.pc()
+            .set_remote_description(description)
+            .await
+            .map_err(theirs("answer"))?;
+        self.remote_ufrag = ufrag;
+        let transceivers = media::transceivers(&*self.session.pc, "answer").await?;
         let mut targets = Vec::new();
-        for line in want {
-            if let (Some(mid), Some(kind)) = (&line.mid, convert::codec_kind(line.kind)) {
-                targets.push((find(&transceivers, mid, "make_offer")?, kind, line.direction));
-            }
-        }
-        // Those of a dropped offer come first in the next one, whatever is asked for.
-        let mut left = transceivers
-            .iter()
-            .filter(|t| t.mid.as_deref().is_none_or(|mid| !old.contains(mid)));
-        for line in want.iter().filter(|line| line.mid.is_none()) {
-            let Some(kind) = convert::codec_kind(line.kind) else {
+        for (section, line) in offer.sections().zip(want) {
+            let (Some(mid), Some(kind)) = (section.mid(), convert::codec_kind(line.kind)) else {
                 continue;
             };
-            match left.next() {
-                Some(transceiver) => targets.push((Arc::clone(&transceiver.handle), kind, line.direction)),
-                None => self.add_transceiver(kind, line.direction).await?,
-            }
+            let direction = line.direction.intersection(section.direction().reversed());
+            targets.push((media::find(&transceivers, mid, "answer")?, kind, direction));
         }
-        self.align(&targets, transceivers.len(), "make_offer").await
-    }
-
-    async fn add_transceiver(&self, kind: RtpCodecKind, direction: Direction) -> Result<()> {
-        let failed = ours("make_offer");
-        let wanted = convert::direction(direction);
-        let init = RTCRtpTransceiverInit {
-            // The library makes none that is inactive.
-            direction: match direction {
-                Direction::Inactive => RTCRtpTransceiverDirection::Recvonly,
-                _ => wanted,
-            },
-            streams: Vec::new(),
-            // One encoding of any codec; the library gives it an SSRC.
-            send_encodings: if direction.sends() {
-                vec![rtc_default()]
-            } else {
-                Vec::new()
-            },
-        };
-        let transceiver = self
-            .pc()
-            .add_transceiver_from_kind(kind, Some(init))
-            .await
-            .map_err(failed)?;
-        if direction == Direction::Inactive {
-            transceiver
-                .set_direction(wanted)
-                .await
-                .map_err(ours("make_offer"))?;
-        }
-        Ok(())
-    }
-
-    /// Gives each transceiver its direction, and a sender where it is to send.
-    async fn align(
-        &self,
-        targets: &[(Arc<dyn RtpTransceiver>, RtpCodecKind, Direction)],
-        existing: usize,
-        operation: &'static str,
-    ) -> Result<()> {
-        let pc = self.pc();
-        for (transceiver, kind, direction) in targets {
-            // The library attaches a track to the first transceiver of its kind that has none, so earlier ones may
-            // get a sender that they do not use: their direction, set below, says that.
-            while direction.sends() && transceiver.sender().await.map_err(ours(operation))?.is_none() {
-                let sender = pc
-                    .add_track(Arc::new(silent_track(*kind)))
-                    .await
-                    .map_err(ours(operation))?;
-                let attached = self.transceivers(operation).await?.len() == existing;
-                if !attached {
-                    let _ = pc.remove_track(&sender).await;
-                    return Err(unexpected(
-                        operation,
-                        "webrtc-rs cannot send on this m-line any more",
-                    ));
-                }
-            }
-        }
-        for (transceiver, _, direction) in targets {
-            let wanted = convert::direction(*direction);
-            if transceiver.direction().await.map_err(ours(operation))? != wanted {
-                transceiver.set_direction(wanted).await.map_err(ours(operation))?;
-            }
-        }
-        Ok(())
-    }
-}
-
-struct Transceiver {
-    mid: Option<String>,
-    handle: Arc<dyn RtpTransceiver>,
-}
-
-fn find(transceivers: &[Transceiver], mid: &str, operation: &'static str) -> Result<Arc<dyn RtpTransceiver>> {
-    transceivers
-        .iter()
-        .find(|t| t.mid.as_deref() == Some(mid))
-        .map(|t| Arc::clone(&t.handle))
-        .ok_or_else(|| unexpected(operation, format!("webrtc-rs has no transceiver for mid {mid}")))
-}
-
-/// A default of a type that has no name in `webrtc`.
-fn rtc_default<T: Default>() -> T {
-    T::default()
-}
-
-/// A track without a source: it makes an m-line that sends.
-fn silent_track(kind: RtpCodecKind) -> TrackLocalStaticRTP {
-    let id = format!("visavis-{kind}");
-    TrackLocalStaticRTP::new(MediaStreamTrack::new(
-        id.clone(),
-        id.clone(),
-        id,
-        kind,
-        vec![rtc_default()],
-    ))
-}
-
-/// What the library wrote must be what was asked for.
-fn check(sdp: &Sdp, want: &[MLine]) -> Result<()> {
-    let same = sdp.sections().len() == want.len()
-        && sdp.sections().zip(want).all(|(section, line)| {
-            section.kind() == Some(line.kind)
-                && line.mid.as_deref().is_none_or(|mid| section.mid() == Some(mid))
-        });
-    if same {
-        Ok(())
-    } else {
-        let wrote: Vec<_> = sdp
-            .sections()
-            .map(|s| s.kind().map_or_else(|| "?".into(), |k| k.to_string()))
-            .collect();
-        Err(unexpected(
-            "make_offer",
-            format!(
-                "webrtc-rs cannot write these m-lines in this order; it wrote {}",
-                wrote.join(", ")
-            ),
-        ))
+        media::align(&*self.session.pc, &targets, transceivers.len(), "answer").await?;
+        self.create_waiting_channels().await;
+        let description = self.pc().create_answer(None).await.map_err(theirs("answer"))?;
+        let sdp = convert::sdp(&description.sdp)?;
+        self.answer = Some(description);
+        Ok(sdp)
     }
 }
 
@@ -396,20 +295,20 @@ impl Engine for WebrtcEngine {
         if want.iter().any(|line| line.kind == MediaKind::Application) {
             self.create_waiting_channels().await;
         }
-        self.prepare_media(want).await?;
+        media::prepare(&*self.session.pc, want).await?;
         let options = RTCOfferOptions { ice_restart };
         let description = self
             .pc()
             .create_offer(Some(options))
             .await
             .map_err(ours("make_offer"))?;
-        let sdp: Sdp = description.sdp.parse()?;
+        let sdp: Sdp = convert::sdp(&description.sdp)?;
         self.offer = Some(Pending {
             description,
             ice_restart,
             stage: Stage::Made,
         });
-        check(&sdp, want)?;
+        media::check(&sdp, want)?;
         Ok(sdp)
     }
 
@@ -485,43 +384,25 @@ impl Engine for WebrtcEngine {
 
     async fn answer(&mut self, offer: &Sdp, want: &[MLine]) -> Result<Sdp> {
         self.renew().await?;
-        let description = RTCSessionDescription::offer(offer.to_string()).map_err(theirs("answer"))?;
-        let ufrag = offer.ice_ufrag().map(str::to_owned);
-        if self.negotiated && ufrag != self.remote_ufrag {
-            // An ICE restart: the library drops the pair while it applies the offer, and tells so later.
-            self.session.link.select(false);
+        if self.answer.take().is_some() {
+            self.take_back_remote_offer().await;
         }
-        if let Err(error) = self.pc().set_remote_description(description).await {
-            self.look_for_pair().await;
-            return Err(theirs("answer")(error));
+        let answer = self.try_answer(offer, want).await;
+        if answer.is_err() {
+            self.take_back_remote_offer().await;
         }
-        self.remote_ufrag = ufrag;
-        let transceivers = self.transceivers("answer").await?;
-        let mut targets = Vec::new();
-        for (section, line) in offer.sections().zip(want) {
-            let (Some(mid), Some(kind)) = (section.mid(), convert::codec_kind(line.kind)) else {
-                continue;
-            };
-            let direction = line.direction.intersection(section.direction().reversed());
-            targets.push((find(&transceivers, mid, "answer")?, kind, direction));
-        }
-        self.align(&targets, transceivers.len(), "answer").await?;
-        self.create_waiting_channels().await;
-        let description = self.pc().create_answer(None).await.map_err(theirs("answer"))?;
-        let sdp = description.sdp.parse()?;
-        self.answer = Some(description);
-        Ok(sdp)
+        answer
     }
 
     async fn commit_answer(&mut self) -> Result<()> {
         let Some(description) = self.answer.take() else {
             return Err(unexpected("commit_answer", "there is no answer"));
         };
-        let sdp: Sdp = description.sdp.parse()?;
-        self.pc()
-            .set_local_description(description)
-            .await
-            .map_err(ours("commit_answer"))?;
+        let sdp: Sdp = convert::sdp(&description.sdp)?;
+        if let Err(error) = self.pc().set_local_description(description).await {
+            self.take_back_remote_offer().await;
+            return Err(ours("commit_answer")(error));
+        }
         self.settle(&sdp);
         Ok(())
     }

@@ -21,6 +21,7 @@ mod convert;
 mod driver;
 mod engine;
 mod error;
+mod media;
 mod pump;
 mod runtime;
 mod socket;
