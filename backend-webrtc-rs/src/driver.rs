@@ -105,6 +105,15 @@ impl Peer {
         self.replaced.store(true, Relaxed);
     }
 
+    /// DTLS is connected. A channel that opens may be the first to know: the library's own event comes later.
+    pub(crate) fn secure(&self) {
+        if !self.secured.swap(true, Relaxed) {
+            self.link.set_secured();
+            self.events.mark(Mark::DtlsConnected);
+            self.push(EngineEvent::Dtls(DtlsState::Connected));
+        }
+    }
+
     fn push(&self, event: EngineEvent) {
         if !self.muted.load(Relaxed) {
             self.events.push(event);
@@ -293,10 +302,8 @@ impl PeerConnectionEventHandler for Handler {
     async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
         let peer = &self.0;
         // The library's `connected` is ICE and DTLS together, and comes again after each `disconnected`.
-        if state == RTCPeerConnectionState::Connected && !peer.secured.swap(true, Relaxed) {
-            peer.link.set_secured();
-            peer.events.mark(Mark::DtlsConnected);
-            peer.push(EngineEvent::Dtls(DtlsState::Connected));
+        if state == RTCPeerConnectionState::Connected {
+            peer.secure();
         }
         peer.link.nudge();
     }

@@ -423,6 +423,13 @@ impl Engine for WebrtcEngine {
             self.session
                 .tasks
                 .spawn(&self.span, peer.create_channel(port, true));
+        } else if self.negotiated {
+            // rtc sends SCTP's INIT when the DTLS handshake completes, and never later.
+            return Err(Error::new(
+                ErrorKind::NotSupported,
+                "create_data_channel",
+                "webrtc-rs starts data channels only with the connection; create one before the first offer or answer",
+            ));
         } else {
             self.waiting.push(port);
         }

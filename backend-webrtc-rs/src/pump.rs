@@ -222,6 +222,7 @@ impl Pump {
             None => peer.stream_id(self.dc.id()).await,
         };
         *lock(&self.stream) = id;
+        peer.secure();
         peer.events.mark(Mark::SctpUp);
         self.port.set_open(id.unwrap_or_default());
         self.sendable.notify_one();

@@ -88,7 +88,7 @@ fn cases() -> Vec<Case> {
             track_before_the_answer,
             answer_narrower_than_the_offer,
             stopped,
-            media_first_and_data_later,
+            media_first_and_data_later known known::LATE_SCTP,
             offered_again_by_each_side,
         }
         glare {
