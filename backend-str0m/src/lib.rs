@@ -1,8 +1,8 @@
 //! The visavis peer connection on [str0m], with the Tokio driver that str0m leaves to its user.
 //!
-//! [`Str0m`] is a [`Backend`]. One task a peer owns the sockets, the timers and the sans-IO `Rtc`; everything goes
-//! through the [`Net`] that it is given and the clock of Tokio, so it runs on a simulated network and in virtual
-//! time as it does on the machine's own.
+//! [`Str0m`] is a [`Backend`]; [`peer`] and [`pair`] use it for a program that needs no other. One task a peer owns
+//! the sockets, the timers and the sans-IO `Rtc`; everything goes through the [`Net`] that it is given and the clock
+//! of Tokio, so it runs on a simulated network and in virtual time as it does on the machine's own.
 //!
 //! ```
 //! use visavis_core::{PairConfig, PeerPair};

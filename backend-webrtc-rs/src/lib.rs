@@ -1,15 +1,21 @@
 //! The visavis peer connection on [webrtc-rs](https://docs.rs/webrtc).
 //!
-//! [`WebrtcRs`] is a [`Backend`]: give it to `visavis_core`'s `PeerConnection`, or to its same-page pair. Nothing
-//! else in this crate is public, so a program that can use this stack can use any other.
+//! [`WebrtcRs`] is a [`Backend`] for `visavis_core`'s `PeerConnection` and same-page pair; [`peer`] and [`pair`] make
+//! them for a program that uses this stack alone.
 //!
 //! ```
-//! use visavis_core::Backend;
-//! use visavis_webrtc_rs::WebrtcRs;
+//! use visavis_core::{PairConfig, PeerPair};
 //!
-//! let backend = WebrtcRs::new();
-//! assert_eq!(backend.name(), "webrtc-rs");
-//! assert!(backend.capabilities().ice_restart);
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let pair = visavis_webrtc_rs::pair(PairConfig::default());
+//! pair.start().await?;
+//! let call = pair.call().await?;
+//! call.offerer.channel.send("face to face").await?;
+//! assert_eq!(call.answerer.channel.recv().await, Some("face to face".into()));
+//! pair.hang_up().await?;
+//! # Ok(())
+//! # }
 //! ```
 //!
 //! The engine runs on Tokio, on the calling task's runtime, and sends every packet through the `Net` that it is
@@ -30,7 +36,25 @@ mod tests;
 
 use async_trait::async_trait;
 use std::sync::Arc;
-use visavis_core::{Backend, Capabilities, Engine, EngineConfig, EventSink, MAX_MESSAGE_SIZE, Net, Result};
+use visavis_core::{
+    Backend, Capabilities, Engine, EngineConfig, EventSink, MAX_MESSAGE_SIZE, Net, PairConfig, PeerConfig,
+    PeerConnection, RealNet, Result, SamePage,
+};
+
+/// A peer connection on webrtc-rs, over the machine's own network.
+///
+/// # Errors
+///
+/// As [`PeerConnection::new`].
+pub async fn peer(config: PeerConfig) -> Result<PeerConnection> {
+    PeerConnection::new(&WebrtcRs::new(), config, RealNet::shared()).await
+}
+
+/// A same-page pair with webrtc-rs on both sides, over the machine's own network.
+pub fn pair(config: PairConfig) -> SamePage {
+    let backend = Arc::new(WebrtcRs::new());
+    SamePage::new(backend.clone(), backend, config)
+}
 
 /// The stack of the `webrtc` crate.
 #[derive(Debug, Clone, Copy, Default)]

@@ -1,4 +1,4 @@
-//! `cargo bench --bench handshake_latency`: the handshake of every ordered pair of stacks, whole and by phase.
+//! `cargo bench -p visavis-bench`: the handshake of every ordered pair of stacks, whole and by phase.
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use std::{sync::Arc, time::Duration};

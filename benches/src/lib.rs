@@ -1,4 +1,4 @@
-//! The scenarios that compare stacks. Criterion (`cargo bench`) runs them; each is written once, here.
+//! The scenarios that compare stacks. Criterion (`cargo bench -p visavis-bench`) runs them; each is written once, here.
 //!
 //! A scenario measures with Tokio's clock and reads the phases from each side's
 //! [`Timeline`](visavis_core::Timeline).
