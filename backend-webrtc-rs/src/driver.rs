@@ -55,9 +55,13 @@ pub(crate) struct Peer {
     pub(crate) pumps: AtomicUsize,
     /// Held while a stream id changes hands.
     pub(crate) ids: Arc<tokio::sync::Mutex<()>>,
+    /// Held while the library makes a channel. See [`Handler::on_data_channel`].
+    creating: tokio::sync::Mutex<()>,
+    /// The channels that were made here.
+    created: Mutex<HashSet<RTCDataChannelId>>,
     /// Agreed stream ids that were closed here and are still being reset. See [`Peer::linger`].
     lingering: Mutex<HashSet<u16>>,
-    /// Placeholders for stream ids. See [`Peer::retire`].
+    /// Placeholders for stream ids, see [`Peer::retire`], and handles that must not be dropped.
     retired: Mutex<Vec<Arc<dyn DataChannel>>>,
 }
 
@@ -75,6 +79,8 @@ impl Peer {
             gathering_told: AtomicBool::new(false),
             pumps: AtomicUsize::new(0),
             ids: Arc::default(),
+            creating: tokio::sync::Mutex::default(),
+            created: Mutex::default(),
             lingering: Mutex::default(),
             retired: Mutex::default(),
         })
@@ -156,9 +162,14 @@ impl Peer {
             let _ = tokio::time::timeout(2 * LINGER_PATIENCE, free).await;
         }
         let ids = self.ids.lock().await;
+        let creating = self.creating.lock().await;
         let created = pc
             .create_data_channel(&init.label, Some(convert::channel_init(init)))
             .await;
+        if let Ok(dc) = &created {
+            lock(&self.created).insert(dc.id());
+        }
+        drop(creating);
         drop(ids);
         match created {
             Ok(dc) => {
@@ -309,6 +320,13 @@ impl PeerConnectionEventHandler for Handler {
     }
 
     async fn on_data_channel(&self, dc: Arc<dyn DataChannel>) {
+        // The library makes a channel and registers its events in two steps. One that opens between them is
+        // announced as the remote peer's. It is ours, and dropping this handle would end its events.
+        drop(self.0.creating.lock().await);
+        if lock(&self.0.created).contains(&dc.id()) {
+            lock(&self.0.retired).push(dc);
+            return;
+        }
         // Read here and not in the pump, so that channels are announced in the order in which they were opened.
         let init = match describe(&*dc).await {
             Ok(init) => init,
