@@ -137,16 +137,7 @@ mod tests {
 
     #[test]
     fn the_advice_knows_the_steps_by_name() {
-        let known = [
-            Mark::PeerCreated,
-            Mark::LocalDescriptionSet,
-            Mark::RemoteDescriptionSet,
-            Mark::IceConnected,
-            Mark::DtlsConnected,
-            Mark::SctpUp,
-            Mark::ChannelOpen,
-        ];
-        for mark in known {
+        for mark in visavis_core::CallFailure::STEPS {
             assert_ne!(advice(mark.name()), advice("anything else"), "{mark:?}");
         }
     }

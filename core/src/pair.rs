@@ -230,6 +230,19 @@ pub struct CallFailure {
     pub source: Option<Error>,
 }
 
+impl CallFailure {
+    /// The steps that [`step`](Self::step) may name, in order.
+    pub const STEPS: [Mark; 7] = [
+        Mark::PeerCreated,
+        Mark::LocalDescriptionSet,
+        Mark::RemoteDescriptionSet,
+        Mark::IceConnected,
+        Mark::DtlsConnected,
+        Mark::SctpUp,
+        Mark::ChannelOpen,
+    ];
+}
+
 /// A [`PeerPair`] whose sides may run on different stacks.
 #[derive(Debug, Clone)]
 pub struct SamePage(Arc<Inner>);
@@ -574,16 +587,7 @@ fn failure(
     reason: Option<String>,
     source: Option<Error>,
 ) -> CallFailure {
-    const STEPS: [Mark; 7] = [
-        Mark::PeerCreated,
-        Mark::LocalDescriptionSet,
-        Mark::RemoteDescriptionSet,
-        Mark::IceConnected,
-        Mark::DtlsConnected,
-        Mark::SctpUp,
-        Mark::ChannelOpen,
-    ];
-    let missing = STEPS.into_iter().find_map(|step| {
+    let missing = CallFailure::STEPS.into_iter().find_map(|step| {
         let side = timelines.iter().position(|t| t.get(step).is_none())?;
         Some((step, if side == 0 { Side::Offerer } else { Side::Answerer }))
     });

@@ -516,7 +516,7 @@ impl Count {
 
 /// Mutated offers, answers and candidates against a live call.
 pub(super) async fn mutated_in_a_call(world: World) {
-    const ROUNDS: u64 = 150;
+    const ROUNDS: u64 = 300;
     let (a, mut b) = world.peers().await;
     let ours = a.create_data_channel(ChannelInit::new("t")).await.unwrap();
     for kind in [visavis_core::MediaKind::Audio, visavis_core::MediaKind::Video] {
@@ -585,7 +585,7 @@ pub(super) async fn mutated_in_a_call(world: World) {
         }
     }
     println!("{}: {count:?}", world.stacks);
-    assert!(count.accepted + count.refused >= 500, "{count:?}");
+    assert!(count.accepted + count.refused >= 1000, "{count:?}");
     assert!(
         count.refused > count.accepted / 4,
         "the mutations are too tame: {count:?}"
