@@ -31,6 +31,14 @@ pub enum ErrorKind {
     Transport,
     /// A limit that protects this process was reached (candidates, channels, m-lines).
     LimitExceeded,
+    /// There is no such device or file (`NotFoundError` of `getUserMedia`).
+    NotFound,
+    /// The device or file may not be used (`NotAllowedError`).
+    NotAllowed,
+    /// The device or file is busy or broken (`NotReadableError`).
+    NotReadable,
+    /// A codec could not encode or decode: damaged media, or something that it does not know.
+    Media,
     /// The stack below reported something unexpected.
     Stack,
 }
