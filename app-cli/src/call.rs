@@ -189,7 +189,7 @@ impl Caller {
                 report.hang_up_ms = result.is_ok().then(|| millis(hang_up.elapsed()));
                 narrator.end(out).await?;
                 for (side, stats) in [(Side::Offerer, offerer), (Side::Answerer, answerer)] {
-                    let CallSide { peer, channel } = call.side(side);
+                    let CallSide { peer, channel, .. } = call.side(side);
                     report.side(side).reached(peer.timeline(), call.began);
                     report.side(side).counted(stats.as_ref(), channel.stats());
                 }

@@ -116,6 +116,7 @@ impl PeerReport {
             bytes_received,
             retransmissions,
             age,
+            ..
         }) = stats.map(|s| &s.transport)
         else {
             return;

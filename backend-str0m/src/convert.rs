@@ -191,6 +191,7 @@ mod tests {
             kind,
             mid: Some(mid.into()),
             direction,
+            track: None,
         })
         .into()
     }

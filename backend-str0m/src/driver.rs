@@ -486,6 +486,7 @@ impl Driver {
                 .stats
                 .as_ref()
                 .map(|s| Instant::now().into_std().saturating_duration_since(s.timestamp)),
+            rtp: Vec::new(),
         }
     }
 

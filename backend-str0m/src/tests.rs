@@ -79,6 +79,7 @@ impl Side {
                 kind: s.kind().unwrap(),
                 mid: s.mid().map(str::to_owned),
                 direction: s.direction(),
+                track: None,
             })
             .collect();
     }
@@ -89,6 +90,7 @@ fn line(kind: MediaKind) -> MLine {
         kind,
         mid: None,
         direction: Direction::SendRecv,
+        track: None,
     }
 }
 
@@ -114,6 +116,7 @@ async fn negotiate(a: &mut Side, b: &mut Side, want: &[MLine], ice_restart: bool
             kind: s.kind().unwrap(),
             mid: s.mid().map(str::to_owned),
             direction: s.direction().reversed(),
+            track: None,
         })
         .collect();
     let answer = b.engine.answer(&offer, &ours).await.unwrap();

@@ -446,6 +446,7 @@ impl Engine for WebrtcEngine {
             bytes_received: counts.bytes_received.load(Relaxed),
             retransmissions: None,
             age: None,
+            rtp: Vec::new(),
         }
     }
 

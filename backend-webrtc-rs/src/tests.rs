@@ -102,6 +102,7 @@ impl Pair {
                 kind: s.kind().unwrap(),
                 mid: s.mid().map(str::to_owned),
                 direction: s.direction().reversed(),
+                track: None,
             })
             .collect();
         let mut answer = to.engine.answer(&offer, &theirs).await.unwrap();
@@ -164,6 +165,7 @@ fn application(mid: Option<&str>) -> MLine {
         kind: MediaKind::Application,
         mid: mid.map(str::to_owned),
         direction: Direction::SendRecv,
+        track: None,
     }
 }
 
@@ -172,6 +174,7 @@ fn media(kind: MediaKind, mid: Option<&str>, direction: Direction) -> MLine {
         kind,
         mid: mid.map(str::to_owned),
         direction,
+        track: None,
     }
 }
 

@@ -4,7 +4,7 @@
 //! buffering, the operations queue, transceivers, event order) is [`PeerConnection`](crate::PeerConnection)'s.
 
 use crate::{
-    Candidate, ChannelInit, ChannelPort, DataChannel, Error, Mark, Net, Result, Timeline,
+    Candidate, ChannelInit, ChannelPort, DataChannel, Error, Mark, Net, Result, Timeline, TrackPort,
     channel::Hub,
     sdp::{Direction, MediaKind, Sdp},
     stats::EngineStats,
@@ -93,6 +93,8 @@ pub struct MLine {
     pub mid: Option<String>,
     /// Our direction. `SendRecv` for the application m-line.
     pub direction: Direction,
+    /// The stack's end of its transceiver's tracks. `None` for the application m-line.
+    pub track: Option<TrackPort>,
 }
 
 /// What an engine is made with.
@@ -253,7 +255,8 @@ impl EventSink {
         Some(port)
     }
 
-    /// Waits until any channel of this peer has something to send, to close, or room to receive.
+    /// Waits until any channel of this peer has something to send, to close, or room to receive, or any track
+    /// something to send or to ask for.
     pub async fn woken(&self) {
         self.hub.wake.notified().await;
     }

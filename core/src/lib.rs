@@ -18,6 +18,7 @@ pub mod sdp;
 pub mod signaling;
 pub mod stats;
 pub mod timeline;
+pub mod track;
 
 pub use backend::{
     Backend, Capabilities, DtlsState, Engine, EngineConfig, EngineEvent, EventSink, IceState, MLine,
@@ -28,10 +29,12 @@ pub use channel::{
     Reliability,
 };
 pub use error::{Error, ErrorKind, Result};
+pub use media::{AudioFrame, Bitrate, Codec, EncodedFrame, MediaTime, Payload, VideoFrame};
 pub use negotiate::{IceMode, Negotiator, Role, negotiate};
 pub use net::{Net, RealNet, UdpSocket, memory::MemoryNetwork};
 pub use pair::{
-    Call, CallFailure, CallSide, PairConfig, PairEvent, PairEvents, PairState, PeerPair, SamePage, Side,
+    Call, CallFailure, CallSide, PairConfig, PairEvent, PairEvents, PairMedia, PairState, PeerPair, SamePage,
+    Side,
 };
 pub use peer::{
     ConnectionState, GatheringState, PeerConfig, PeerConnection, PeerEvent, PeerEvents, SignalingState,
@@ -39,8 +42,11 @@ pub use peer::{
 };
 pub use sdp::{Direction, MediaKind, Sdp, SdpType, SessionDescription};
 pub use signaling::{Signal, Signaling};
-pub use stats::{EngineStats, SelectedPair, StatsReport};
+pub use stats::{EngineStats, RtpStats, SelectedPair, StatsReport, TrackStats};
 pub use timeline::{Mark, Timeline};
+pub use track::{
+    InboundStats, IncomingFrame, OutboundStats, OutgoingFrame, TrackPort, TrackReceiver, TrackSender,
+};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

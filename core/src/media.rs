@@ -64,7 +64,9 @@ impl FromStr for Codec {
     type Err = crate::Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        let found = Self::ALL.into_iter().find(|c| c.name().eq_ignore_ascii_case(name));
+        let found = Self::ALL
+            .into_iter()
+            .find(|c| c.name().eq_ignore_ascii_case(name));
         found.ok_or_else(|| {
             crate::Error::invalid_input("codec", format!("`{name}` is not h264, vp8, vp9 or opus"))
         })

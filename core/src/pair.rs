@@ -1,9 +1,9 @@
 //! Two peers on one page: Start, Call, Hang Up, on any two stacks.
 
 use crate::{
-    Backend, ChannelInit, DataChannel, Error, ErrorKind, IceMode, Mark, Negotiator, Net, PeerConfig,
-    PeerConnection, PeerEvent, PeerEvents, RealNet, Result, Role, Signal, Signaling, Timeline, lock,
-    signaling::in_memory,
+    Backend, ChannelInit, Codec, DataChannel, Direction, Error, ErrorKind, IceMode, Mark, MediaKind,
+    Negotiator, Net, PeerConfig, PeerConnection, PeerEvent, PeerEvents, RealNet, Result, Role, Signal,
+    Signaling, Timeline, Transceiver, lock, signaling::in_memory,
 };
 use async_trait::async_trait;
 use serde::Serialize;
@@ -149,6 +149,19 @@ pub struct PairConfig {
     pub timeout: Duration,
     /// The data channel that the offerer opens. Default: reliable and ordered, labelled `visavis`.
     pub channel: ChannelInit,
+    /// The media m-lines of the offer, in this order, before the data channel's. Default: none.
+    pub media: Vec<PairMedia>,
+}
+
+/// A media m-line of a [`SamePage`] call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PairMedia {
+    /// Audio or video.
+    pub kind: MediaKind,
+    /// Which way it goes, seen from the offerer. Where the offerer receives, the answerer adds a track.
+    pub direction: Direction,
+    /// What both sides take, best first; empty for all that visavis knows.
+    pub codecs: Vec<Codec>,
 }
 
 impl Default for PairConfig {
@@ -165,6 +178,7 @@ impl Default for PairConfig {
             ice: IceMode::Trickle,
             timeout: Duration::from_secs(10),
             channel: ChannelInit::new("visavis"),
+            media: Vec::new(),
         }
     }
 }
@@ -207,6 +221,8 @@ pub struct CallSide {
     pub peer: PeerConnection,
     /// Its end of the data channel, open.
     pub channel: DataChannel,
+    /// Its transceivers, in the order of [`PairConfig::media`].
+    pub transceivers: Vec<Transceiver>,
 }
 
 /// Why there was no call.
@@ -464,6 +480,13 @@ impl Inner {
                 tasks.spawn(forward(Arc::downgrade(self), side, peer.events(), marks));
             }
         }
+        for media in &self.config.media {
+            let transceiver = offerer.add_transceiver(media.kind, media.direction).await?;
+            prefer(&transceiver, media).await?;
+            if media.direction.receives() {
+                prefer(&answerer.add_track(media.kind).await?, media).await?;
+            }
+        }
         let channel = offerer.create_data_channel(self.config.channel.clone()).await?;
         let mut incoming = answerer.events();
         let (errors, mut failed) = mpsc::channel(2);
@@ -516,17 +539,42 @@ impl Inner {
             Some(error) = failed.recv() => return Err(error),
             over = over => return Err(over.err().unwrap_or_else(|| Error::closed("call"))),
         };
+        let ours = offerer.transceivers().await?;
+        let theirs_by_line = by_line(&ours, &answerer.transceivers().await?).await?;
         Ok((
             CallSide {
                 peer: offerer,
                 channel,
+                transceivers: ours,
             },
             CallSide {
                 peer: answerer,
                 channel: theirs,
+                transceivers: theirs_by_line,
             },
         ))
     }
+}
+
+async fn prefer(transceiver: &Transceiver, media: &PairMedia) -> Result<()> {
+    if media.codecs.is_empty() {
+        return Ok(());
+    }
+    transceiver.set_codec_preferences(&media.codecs).await
+}
+
+/// `theirs` in the order of the m-lines of `ours`.
+async fn by_line(ours: &[Transceiver], theirs: &[Transceiver]) -> Result<Vec<Transceiver>> {
+    let mut sorted = Vec::new();
+    for our in ours {
+        let mid = our.state().await?.mid;
+        for their in theirs {
+            if their.state().await?.mid == mid {
+                sorted.push(their.clone());
+            }
+        }
+    }
+    Ok(sorted)
 }
 
 /// Negotiates for one side until the call ends; tells of an error once and goes on, so that a bad description in

@@ -3,6 +3,7 @@
 //! `sdp-types` parses and writes the grammar; this module adds what JSEP needs: m-lines by mid, ICE credentials,
 //! fingerprints, directions, candidates in and out.
 
+mod codecs;
 mod mask;
 
 pub use mask::mask;

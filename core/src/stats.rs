@@ -1,11 +1,11 @@
 //! What a peer connection counts (a small part of W3C `webrtc-stats`). What is unknown is `None`, never 0.
 
-use crate::{CandidateType, ChannelStats};
+use crate::{CandidateType, ChannelStats, Codec, InboundStats, MediaKind, OutboundStats};
 use serde::Serialize;
 use std::{net::SocketAddr, time::Duration};
 
 /// What a stack and its driver count.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct EngineStats {
     /// The pair that carries the traffic.
     pub selected_pair: Option<SelectedPair>,
@@ -21,6 +21,51 @@ pub struct EngineStats {
     pub retransmissions: Option<u64>,
     /// How long ago the stack measured what it measures in intervals.
     pub age: Option<Duration>,
+    /// RTP's counts of each media m-line, by mid.
+    pub rtp: Vec<(String, RtpStats)>,
+}
+
+/// What a stack counts of an m-line's RTP packets, both ways (a part of W3C `RTCOutboundRtpStreamStats`,
+/// `RTCInboundRtpStreamStats` and `RTCRemoteInboundRtpStreamStats`).
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct RtpStats {
+    /// Packets that we sent, repeated ones included.
+    pub packets_sent: Option<u64>,
+    /// Of these, packets that were sent again on request.
+    pub retransmitted_packets_sent: Option<u64>,
+    /// NACK messages from the remote peer.
+    pub nacks_received: Option<u64>,
+    /// PLI and FIR messages from the remote peer.
+    pub plis_received: Option<u64>,
+    /// Packets that arrived, repeated ones included.
+    pub packets_received: Option<u64>,
+    /// Packets that never arrived, also not when they were asked for again (RFC 3550 §6.4.1 where only that is known).
+    pub packets_lost: Option<u64>,
+    /// Packets that arrived because they were asked for again.
+    pub retransmitted_packets_received: Option<u64>,
+    /// NACK messages that we sent.
+    pub nacks_sent: Option<u64>,
+    /// PLI and FIR messages that we sent.
+    pub plis_sent: Option<u64>,
+    /// The round trip that RTCP measured.
+    pub rtt: Option<Duration>,
+}
+
+/// A transceiver's counts.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TrackStats {
+    /// The m-line's identification, once it has one.
+    pub mid: Option<String>,
+    /// Audio or video.
+    pub kind: MediaKind,
+    /// What we send, while we do.
+    pub codec: Option<Codec>,
+    /// Frames that we sent.
+    pub outbound: OutboundStats,
+    /// Frames that arrived.
+    pub inbound: InboundStats,
+    /// Their packets.
+    pub rtp: RtpStats,
 }
 
 /// The nominated candidate pair.
@@ -45,4 +90,6 @@ pub struct StatsReport {
     pub transport: EngineStats,
     /// Each data channel's label and counts.
     pub channels: Vec<(String, ChannelStats)>,
+    /// Each transceiver's counts.
+    pub tracks: Vec<TrackStats>,
 }

@@ -108,7 +108,11 @@ impl Timeline {
 
     /// Sets `mark` to now, unless it is set already.
     pub fn mark(&self, mark: Mark) {
-        let now = Instant::now();
+        self.mark_at(mark, Instant::now());
+    }
+
+    /// Sets `mark` to `now`, a moment ago perhaps, unless it is set already.
+    pub fn mark_at(&self, mark: Mark, now: Instant) {
         {
             let mut marks = crate::lock(&self.0.marks);
             let slot = &mut marks[mark as usize];

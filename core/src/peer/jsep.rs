@@ -3,9 +3,12 @@
 
 use super::SignalingState;
 use crate::{
-    Direction, Error, MLine, MediaKind, Result, Sdp, SdpType,
+    Codec, Direction, Error, MLine, MediaKind, Result, Sdp, SdpType, TrackPort,
+    channel::Hub,
     sdp::{MAX_M_LINES, MediaSection},
+    track,
 };
+use std::sync::Arc;
 
 /// Identifies a transceiver within its peer connection.
 pub(crate) type TransceiverId = u64;
@@ -20,6 +23,13 @@ pub(crate) struct Slot {
     pub(crate) direction: Direction,
     /// What was negotiated.
     pub(crate) current: Option<Direction>,
+    /// What the application takes, best first.
+    pub(crate) codecs: Vec<Codec>,
+    /// What was negotiated to be sent.
+    pub(crate) codec: Option<Codec>,
+    pub(crate) track: Arc<track::Shared>,
+    /// Made by `add_track`, so that an m-line of a remote offer may take it (RFC 9429 §5.10).
+    associates: bool,
     /// What the remote offer that we last answered left open; everything where we offered.
     cap: Direction,
     /// What our last description said.
@@ -42,6 +52,7 @@ enum Line {
 
 #[derive(Debug)]
 pub(crate) struct Jsep {
+    hub: Arc<Hub>,
     pub(crate) state: SignalingState,
     pub(crate) transceivers: Vec<Slot>,
     next_id: TransceiverId,
@@ -60,8 +71,9 @@ pub(crate) struct Jsep {
 }
 
 impl Jsep {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(hub: Arc<Hub>) -> Self {
         Self {
+            hub,
             state: SignalingState::Stable,
             transceivers: Vec::new(),
             next_id: 0,
@@ -107,6 +119,9 @@ impl Jsep {
                 "a transceiver is audio or video; data has channels",
             ));
         }
+        if let Some(id) = self.take_over(kind, direction) {
+            return Ok(id);
+        }
         if self.transceivers.len() + 1 >= MAX_M_LINES {
             return Err(Error::new(
                 crate::ErrorKind::LimitExceeded,
@@ -115,6 +130,38 @@ impl Jsep {
             ));
         }
         Ok(self.push(kind, direction, None, false))
+    }
+
+    /// W3C `addTrack`: a transceiver that sends. One that does not send (any more) is used again, so that adding and
+    /// removing does not make m-lines.
+    pub(crate) fn add_track(&mut self, kind: MediaKind) -> Result<TransceiverId> {
+        let free = |s: &&mut Slot| s.kind == kind && !s.stopped && !s.direction.sends();
+        if let Some(slot) = self.transceivers.iter_mut().find(free) {
+            slot.direction = Direction::new(true, slot.direction.receives());
+            return Ok(slot.id);
+        }
+        let id = self.add_transceiver(kind, Direction::SendRecv)?;
+        if let Some(slot) = self.slot(id) {
+            slot.associates = slot.mid.is_none();
+        }
+        Ok(id)
+    }
+
+    /// A new transceiver on the m-line of one that was stopped, if there is one of its kind.
+    fn take_over(&mut self, kind: MediaKind, direction: Direction) -> Option<TransceiverId> {
+        if self.state != SignalingState::Stable {
+            return None;
+        }
+        let is_free = |s: &Slot| s.kind == kind && s.stopped && s.current == Some(Direction::Inactive);
+        let at = self.transceivers.iter().position(is_free)?;
+        let old = self.transceivers.remove(at);
+        let id = self.push(kind, direction, old.mid, false);
+        if let Some(line) = self.lines.iter_mut().find(|l| **l == Line::Transceiver(old.id)) {
+            *line = Line::Transceiver(id);
+        }
+        let slot = self.slot(id)?;
+        (slot.current, slot.cap, slot.said) = (old.current, old.cap, old.said);
+        Some(id)
     }
 
     fn push(
@@ -132,6 +179,10 @@ impl Jsep {
             mid,
             direction,
             current: None,
+            codecs: Codec::ALL.into_iter().filter(|c| c.kind() == kind).collect(),
+            codec: None,
+            track: track::Shared::new(kind, Arc::clone(&self.hub)),
+            associates: false,
             cap: Direction::SendRecv,
             said: None,
             fired: false,
@@ -173,6 +224,7 @@ impl Jsep {
                 kind: MediaKind::Application,
                 mid: self.application_mid.clone(),
                 direction: Direction::SendRecv,
+                track: None,
             },
             Line::Transceiver(id) => match self.transceivers.iter().find(|s| s.id == id) {
                 Some(slot) => MLine {
@@ -183,13 +235,25 @@ impl Jsep {
                     } else {
                         slot.direction
                     },
+                    track: Some(TrackPort(Arc::clone(&slot.track))),
                 },
                 None => MLine {
                     kind: MediaKind::Audio,
                     mid: None,
                     direction: Direction::Inactive,
+                    track: None,
                 },
             },
+        }
+    }
+
+    /// Leaves in each m-line of an offer, ours or the remote peer's, what its transceiver takes, in that order.
+    pub(crate) fn narrow_codecs(&self, sdp: &mut Sdp, lines: &[MLine]) {
+        for (index, line) in lines.iter().enumerate() {
+            let track = |s: &&Slot| line.track.as_ref().is_some_and(|t| Arc::ptr_eq(&t.0, &s.track));
+            if let Some(slot) = self.transceivers.iter().find(track) {
+                sdp.keep_codecs(index, &slot.codecs);
+            }
         }
     }
 
@@ -310,7 +374,17 @@ impl Jsep {
                 self.application_mid = mid;
                 Line::Application
             }
-            Some(kind) => Line::Transceiver(self.push(kind, Direction::RecvOnly, mid, true)),
+            Some(kind) => {
+                let waits = |s: &&mut Slot| s.associates && s.kind == kind && s.mid.is_none() && !s.stopped;
+                let id = match self.transceivers.iter_mut().find(waits) {
+                    Some(slot) if !section.is_rejected() => {
+                        slot.mid = mid;
+                        slot.id
+                    }
+                    _ => self.push(kind, Direction::RecvOnly, mid, true),
+                };
+                Line::Transceiver(id)
+            }
         };
         self.lines.push(line);
     }
@@ -332,9 +406,12 @@ impl Jsep {
                 .sections()
                 .zip(heard.sections())
                 .zip(answer.sections())
-                .map(|((said, heard), answer)| (said.direction(), heard.direction(), answer.is_rejected()))
+                .map(|((said, heard), answer)| {
+                    let codecs = answer.codecs();
+                    (said.direction(), heard.direction(), answer.is_rejected(), codecs)
+                })
                 .collect();
-            for (line, (said, heard, rejected)) in self.lines.clone().into_iter().zip(facts) {
+            for (line, (said, heard, rejected, codecs)) in self.lines.clone().into_iter().zip(facts) {
                 let Line::Transceiver(id) = line else { continue };
                 let Some(slot) = self.slot(id) else { continue };
                 let negotiated = if rejected {
@@ -343,6 +420,7 @@ impl Jsep {
                     said.intersection(heard.reversed())
                 };
                 slot.current = Some(negotiated);
+                slot.codec = codecs.into_iter().find(|c| slot.codecs.contains(c));
                 slot.said = Some(said);
                 slot.cap = if ours {
                     heard.reversed()
@@ -423,6 +501,11 @@ impl Jsep {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Timeline;
+
+    fn jsep() -> Jsep {
+        Jsep::new(Arc::new(Hub::new(Timeline::default())))
+    }
 
     fn sdp(lines: &[(&str, &str, &str)]) -> Sdp {
         let mids: Vec<_> = lines.iter().map(|l| l.1).collect();
@@ -444,7 +527,7 @@ mod tests {
 
     #[test]
     fn an_offer_has_the_sessions_lines_first_and_data_last() {
-        let mut jsep = Jsep::new();
+        let mut jsep = jsep();
         jsep.wants_application = true;
         jsep.set_local_offer(sdp(&[("application", "0", "sendrecv")]))
             .unwrap();
@@ -469,7 +552,7 @@ mod tests {
 
     #[test]
     fn rollback_takes_mids_and_remote_transceivers_back() {
-        let mut jsep = Jsep::new();
+        let mut jsep = jsep();
         let id = jsep
             .add_transceiver(MediaKind::Audio, Direction::SendRecv)
             .unwrap();
@@ -487,7 +570,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_no_wider_than_the_offer() {
-        let mut jsep = Jsep::new();
+        let mut jsep = jsep();
         let offer = sdp(&[("video", "v", "sendonly"), ("application", "d", "sendrecv")]);
         assert_eq!(jsep.set_remote_offer(offer.clone()), [0]);
         jsep.transceivers[0].direction = Direction::SendRecv;
@@ -505,7 +588,7 @@ mod tests {
 
     #[test]
     fn m_lines_never_move() {
-        let mut jsep = Jsep::new();
+        let mut jsep = jsep();
         jsep.wants_application = true;
         jsep.set_local_offer(sdp(&[("application", "0", "sendrecv")]))
             .unwrap();
@@ -514,5 +597,51 @@ mod tests {
         let error = jsep.check_remote_offer(&moved);
         assert!(error.unwrap_err().to_string().contains("m-line 0"));
         assert_eq!(jsep.state, SignalingState::Stable);
+    }
+
+    #[test]
+    fn a_stopped_transceivers_m_line_is_used_again() {
+        let mut jsep = jsep();
+        let first = jsep
+            .add_transceiver(MediaKind::Video, Direction::SendOnly)
+            .unwrap();
+        for round in 0..20 {
+            jsep.set_local_offer(sdp(&[("video", "v", "sendonly")])).unwrap();
+            jsep.set_answer(sdp(&[("video", "v", "recvonly")]), false);
+            let id = jsep.transceivers[0].id;
+            assert_eq!(id, first + round);
+            jsep.transceivers[0].stopped = true;
+            assert!(jsep.needs_negotiation());
+            jsep.set_local_offer(sdp(&[("video", "v", "inactive")])).unwrap();
+            jsep.set_answer(sdp(&[("video", "v", "inactive")]), false);
+            assert!(!jsep.needs_negotiation());
+            jsep.add_transceiver(MediaKind::Video, Direction::SendOnly)
+                .unwrap();
+            assert!(jsep.needs_negotiation());
+            assert_eq!(jsep.offer_lines().len(), 1);
+        }
+    }
+
+    #[test]
+    fn an_added_track_takes_the_offered_m_line() {
+        let mut jsep = jsep();
+        let ours = jsep.add_track(MediaKind::Video).unwrap();
+        let offer = sdp(&[("audio", "a", "sendonly"), ("video", "v", "sendrecv")]);
+        let started = jsep.set_remote_offer(offer.clone());
+        assert_eq!(jsep.transceivers.len(), 2);
+        assert!(started.contains(&ours));
+        assert_eq!(jsep.answer_lines(&offer)[1].direction, Direction::SendRecv);
+        jsep.rollback();
+        assert_eq!(jsep.slot(ours).unwrap().mid, None);
+        assert_eq!(jsep.transceivers.len(), 1);
+    }
+
+    #[test]
+    fn a_removed_track_leaves_its_transceiver_for_the_next() {
+        let mut jsep = jsep();
+        let ours = jsep.add_track(MediaKind::Audio).unwrap();
+        jsep.slot(ours).unwrap().direction = Direction::RecvOnly;
+        assert_eq!(jsep.add_track(MediaKind::Audio).unwrap(), ours);
+        assert_ne!(jsep.add_track(MediaKind::Audio).unwrap(), ours);
     }
 }

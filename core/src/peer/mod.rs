@@ -2,13 +2,15 @@
 
 mod jsep;
 mod owner;
+mod transceiver;
+
+pub use transceiver::{Transceiver, TransceiverState};
 
 use crate::{
     Backend, Candidate, ChannelInit, DataChannel, Direction, DtlsState, EngineConfig, Error, EventSink,
     IceState, Mark, MediaKind, Net, Result, Sdp, SdpType, SessionDescription, StatsReport, Timeline,
     channel::Hub, lock,
 };
-use jsep::TransceiverId;
 use owner::{Op, Owner, Reply};
 use serde::Serialize;
 use std::{
@@ -374,18 +376,33 @@ impl PeerConnection {
             .await
     }
 
-    /// Adds an audio or video m-line to the next offer (W3C `addTransceiver`).
+    /// Adds an audio or video m-line to the next offer (W3C `addTransceiver`). The m-line of a stopped transceiver
+    /// is used again.
     pub async fn add_transceiver(&self, kind: MediaKind, direction: Direction) -> Result<Transceiver> {
-        let id = self
-            .call("add_transceiver", |reply| {
-                Op::AddTransceiver(kind, direction, reply)
-            })
-            .await?;
-        Ok(Transceiver {
-            id,
-            kind,
-            ops: self.ops.downgrade(),
+        self.call("add_transceiver", |reply| {
+            Op::AddTransceiver(kind, direction, reply)
         })
+        .await
+    }
+
+    /// Starts to send audio or video (W3C `addTrack`): on a transceiver that does not send, if there is one, or on a
+    /// new one. An m-line of a remote offer takes a new one, so a called peer that adds its tracks first answers
+    /// `sendrecv`.
+    pub async fn add_track(&self, kind: MediaKind) -> Result<Transceiver> {
+        self.call("add_track", |reply| Op::AddTrack(kind, reply)).await
+    }
+
+    /// Stops to send on a transceiver (W3C `removeTrack`); takes effect by negotiation.
+    pub async fn remove_track(&self, transceiver: &Transceiver) -> Result<()> {
+        let direction = transceiver.state().await?.direction;
+        transceiver
+            .set_direction(Direction::new(false, direction.receives()))
+            .await
+    }
+
+    /// The transceivers, in the order in which they were made (W3C `getTransceivers`).
+    pub async fn transceivers(&self) -> Result<Vec<Transceiver>> {
+        self.call("transceivers", Op::Transceivers).await
     }
 
     /// Opens a data channel, now or when the connection is up (W3C `createDataChannel`).
@@ -511,57 +528,4 @@ async fn call<T>(
     let (reply, result) = oneshot::channel();
     ops.send(op(reply)).await.map_err(|_| Error::closed(operation))?;
     result.await.map_err(|_| Error::closed(operation))?
-}
-
-/// An audio or video m-line and what the application wants of it (W3C `RTCRtpTransceiver`).
-#[derive(Debug, Clone)]
-pub struct Transceiver {
-    id: TransceiverId,
-    kind: MediaKind,
-    ops: mpsc::WeakSender<Op>,
-}
-
-/// What is known of a transceiver at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TransceiverState {
-    /// The m-line's identification, once it has one.
-    pub mid: Option<String>,
-    /// What the application wants.
-    pub direction: Direction,
-    /// What was negotiated.
-    pub current_direction: Option<Direction>,
-    /// Whether it was stopped.
-    pub stopped: bool,
-}
-
-impl Transceiver {
-    /// Audio or video.
-    pub fn kind(&self) -> MediaKind {
-        self.kind
-    }
-
-    /// The transceiver's state.
-    pub async fn state(&self) -> Result<TransceiverState> {
-        self.call("transceiver_state", |reply| Op::TransceiverState(self.id, reply))
-            .await
-    }
-
-    /// Changes what the application wants; takes effect by negotiation.
-    pub async fn set_direction(&self, direction: Direction) -> Result<()> {
-        self.call("set_direction", |reply| {
-            Op::SetDirection(self.id, Some(direction), reply)
-        })
-        .await
-    }
-
-    /// Stops it for good; its m-line stays, inactive.
-    pub async fn stop(&self) -> Result<()> {
-        self.call("stop", |reply| Op::SetDirection(self.id, None, reply))
-            .await
-    }
-
-    async fn call<T>(&self, operation: &'static str, op: impl FnOnce(Reply<T>) -> Op) -> Result<T> {
-        let ops = self.ops.upgrade().ok_or_else(|| Error::closed(operation))?;
-        call(&ops, operation, op).await
-    }
 }

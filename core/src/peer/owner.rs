@@ -7,8 +7,9 @@ use super::{
     jsep::{Jsep, TransceiverId},
 };
 use crate::{
-    Candidate, ChannelInit, DataChannel, Direction, DtlsState, Engine, EngineEvent, Error, ErrorKind,
+    Candidate, ChannelInit, Codec, DataChannel, Direction, DtlsState, Engine, EngineEvent, Error, ErrorKind,
     IceState, MAX_MESSAGE_SIZE, Mark, MediaKind, Result, Sdp, SdpType, SessionDescription, StatsReport,
+    TrackSender, TrackStats, Transceiver,
     channel::{ChannelState, DataChannel as Channel},
     lock,
 };
@@ -34,10 +35,13 @@ pub(super) enum Op {
     SetLocal(Option<SessionDescription>, Reply<SessionDescription>),
     SetRemote(SessionDescription, Reply<()>),
     AddCandidate(Candidate, Reply<()>),
-    AddTransceiver(MediaKind, Direction, Reply<TransceiverId>),
+    AddTransceiver(MediaKind, Direction, Reply<Transceiver>),
+    AddTrack(MediaKind, Reply<Transceiver>),
+    Transceivers(Reply<Vec<Transceiver>>),
     TransceiverState(TransceiverId, Reply<TransceiverState>),
     /// `None` stops the transceiver.
     SetDirection(TransceiverId, Option<Direction>, Reply<()>),
+    SetCodecs(TransceiverId, Vec<Codec>, Reply<()>),
     CreateChannel(ChannelInit, Reply<DataChannel>),
     RestartIce(Reply<()>),
     Stats(Reply<StatsReport>),
@@ -76,10 +80,10 @@ impl Owner {
     ) -> Self {
         Self {
             engine,
+            jsep: Jsep::new(Arc::clone(&shared.hub)),
             shared,
             events,
             ops,
-            jsep: Jsep::new(),
             channels: Vec::new(),
             negotiation_needed: false,
             local_ufrag: None,
@@ -148,6 +152,16 @@ impl Owner {
             }
             Op::AddTransceiver(kind, direction, reply) => {
                 let result = self.jsep.add_transceiver(kind, direction);
+                let result = result.and_then(|id| self.transceiver(id));
+                self.reply(reply, result);
+            }
+            Op::AddTrack(kind, reply) => {
+                let result = self.jsep.add_track(kind).and_then(|id| self.transceiver(id));
+                self.reply(reply, result);
+            }
+            Op::Transceivers(reply) => {
+                let ids: Vec<_> = self.jsep.transceivers.iter().map(|s| s.id).collect();
+                let result = ids.into_iter().map(|id| self.transceiver(id)).collect();
                 self.reply(reply, result);
             }
             Op::TransceiverState(id, reply) => {
@@ -156,6 +170,10 @@ impl Owner {
             }
             Op::SetDirection(id, direction, reply) => {
                 let result = self.set_direction(id, direction);
+                self.reply(reply, result);
+            }
+            Op::SetCodecs(id, codecs, reply) => {
+                let result = self.set_codecs(id, &codecs);
                 self.reply(reply, result);
             }
             Op::CreateChannel(init, reply) => {
@@ -167,13 +185,8 @@ impl Owner {
                 self.reply(reply, Ok(()));
             }
             Op::Stats(reply) => {
-                let transport = self.engine.stats().await;
-                let channels = self
-                    .channels
-                    .iter()
-                    .map(|c| (c.label().to_owned(), c.stats()))
-                    .collect();
-                drop(reply.send(Ok(StatsReport { transport, channels })));
+                let report = self.stats().await;
+                drop(reply.send(Ok(report)));
             }
             Op::Close(reply) => drop(reply.send(Ok(()))),
         }
@@ -208,6 +221,7 @@ impl Owner {
             .make_offer(&lines, self.jsep.wants_ice_restart)
             .await?;
         sdp.take_candidates();
+        self.jsep.narrow_codecs(&mut sdp, &lines);
         self.jsep.created = Some((SdpType::Offer, sdp.clone()));
         self.shared.hub.timeline.mark(Mark::OfferCreated);
         Ok(sdp)
@@ -230,8 +244,11 @@ impl Owner {
             ));
         };
         let lines = self.jsep.answer_lines(&offer);
-        let mut sdp = self.engine.answer(&offer, &lines).await?;
+        let mut narrowed = offer.clone();
+        self.jsep.narrow_codecs(&mut narrowed, &lines);
+        let mut sdp = self.engine.answer(&narrowed, &lines).await?;
         sdp.take_candidates();
+        self.jsep.narrow_codecs(&mut sdp, &lines);
         // A stack that skips an m-line would be refused by the remote peer, and later by us.
         sdp.check_answers(&offer)?;
         self.jsep.created = Some((SdpType::Answer, sdp.clone()));
@@ -297,6 +314,7 @@ impl Owner {
         } else {
             self.engine.commit_answer().await?;
             self.jsep.set_answer(sdp.clone(), true);
+            self.update_tracks();
             SignalingState::Stable
         };
         self.shared.hub.timeline.mark(Mark::LocalDescriptionSet);
@@ -403,6 +421,7 @@ impl Owner {
                 self.check_transport(&sdp, SdpType::Answer)?;
                 self.engine.apply_answer(&sdp).await?;
                 let started = self.jsep.set_answer(sdp.clone(), false);
+                self.update_tracks();
                 self.remote_set(SignalingState::Stable, candidates);
                 self.emit_tracks(&started);
                 self.remote_applied(&sdp).await;
@@ -533,12 +552,40 @@ impl Owner {
         self.engine.add_candidate(&candidate).await
     }
 
+    async fn stats(&mut self) -> StatsReport {
+        let transport = self.engine.stats().await;
+        let rtp = |mid: Option<&str>| {
+            let counts = transport.rtp.iter().find(|(m, _)| Some(m.as_str()) == mid);
+            counts.map(|c| c.1).unwrap_or_default()
+        };
+        let tracks = self.jsep.transceivers.iter().map(|slot| TrackStats {
+            mid: slot.mid.clone(),
+            kind: slot.kind,
+            codec: TrackSender(Arc::clone(&slot.track)).codec(),
+            outbound: slot.track.outbound(),
+            inbound: slot.track.inbound(),
+            rtp: rtp(slot.mid.as_deref()),
+        });
+        let channels = self.channels.iter().map(|c| (c.label().to_owned(), c.stats()));
+        StatsReport {
+            tracks: tracks.collect(),
+            channels: channels.collect(),
+            transport,
+        }
+    }
+
+    pub(super) fn transceiver(&mut self, id: TransceiverId) -> Result<Transceiver> {
+        let slot = self.jsep.slot(id).ok_or_else(|| removed("transceiver"))?;
+        Ok(Transceiver::new(id, Arc::clone(&slot.track), self.ops.clone()))
+    }
+
     fn transceiver_state(&mut self, id: TransceiverId) -> Result<TransceiverState> {
         let slot = self.jsep.slot(id).ok_or_else(|| removed("transceiver_state"))?;
         Ok(TransceiverState {
             mid: slot.mid.clone(),
             direction: slot.direction,
             current_direction: slot.current,
+            codecs: slot.codecs.clone(),
             stopped: slot.stopped,
         })
     }
@@ -557,9 +604,23 @@ impl Owner {
             }
             None => {
                 slot.stopped = true;
+                slot.track.end();
                 Ok(())
             }
         }
+    }
+
+    fn set_codecs(&mut self, id: TransceiverId, codecs: &[Codec]) -> Result<()> {
+        const OPERATION: &str = "set_codec_preferences";
+        let slot = self.jsep.slot(id).ok_or_else(|| removed(OPERATION))?;
+        if codecs.is_empty() || codecs.iter().any(|c| c.kind() != slot.kind) {
+            return Err(Error::invalid_input(
+                OPERATION,
+                format!("give one codec or more, of kind {}", slot.kind),
+            ));
+        }
+        codecs.clone_into(&mut slot.codecs);
+        Ok(())
     }
 
     fn create_channel(&mut self, init: ChannelInit) -> Result<DataChannel> {
@@ -586,6 +647,9 @@ impl Owner {
         self.shared.ice.send_replace(IceState::Closed);
         self.shared.connection.send_replace(ConnectionState::Closed);
         self.abort_channels();
+        for slot in &self.jsep.transceivers {
+            slot.track.end();
+        }
         self.engine.close().await;
         // Channels that the remote peer opened in the meantime.
         while let Ok(event) = self.events.try_recv() {
@@ -624,7 +688,7 @@ fn removed(operation: &'static str) -> Error {
     Error::invalid_state(
         operation,
         "removed",
-        "the offer that made this transceiver was rolled back",
+        "it was stopped and its m-line is in use again, or the offer that made it was rolled back",
     )
 }
 

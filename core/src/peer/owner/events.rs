@@ -2,10 +2,11 @@
 
 use super::Owner;
 use crate::{
-    Candidate, DtlsState, EngineEvent, IceState, Mark,
+    Candidate, Direction, DtlsState, EngineEvent, IceState, Mark,
     channel::ChannelState,
     lock,
-    peer::{ConnectionState, GatheringState, PeerEvent, SignalingState, Transceiver, jsep::TransceiverId},
+    peer::{ConnectionState, GatheringState, PeerEvent, SignalingState, jsep::TransceiverId},
+    track::Sending,
 };
 use std::sync::atomic::Ordering;
 use tokio::time::Instant;
@@ -105,6 +106,7 @@ impl Owner {
             DtlsState::Closed => self.abort_channels(),
             _ => {}
         }
+        self.update_tracks();
         self.shared.emit(&PeerEvent::DtlsState(state));
         self.update_connection();
     }
@@ -174,15 +176,21 @@ impl Owner {
 
     pub(super) fn emit_tracks(&mut self, ids: &[TransceiverId]) {
         for &id in ids {
-            let ops = self.ops.clone();
-            if let Some(slot) = self.jsep.slot(id) {
-                let transceiver = Transceiver {
-                    id,
-                    kind: slot.kind,
-                    ops,
-                };
+            if let Ok(transceiver) = self.transceiver(id) {
                 self.shared.emit(&PeerEvent::Track(transceiver));
             }
+        }
+    }
+
+    /// What each track may send, after a description or the transport has changed.
+    pub(super) fn update_tracks(&self) {
+        let up = self.dtls == DtlsState::Connected;
+        for slot in &self.jsep.transceivers {
+            let sends = slot.current.is_some_and(Direction::sends);
+            slot.track.set_sending(match slot.codec {
+                Some(codec) if up && sends => Sending::Codec(codec),
+                _ => Sending::Idle,
+            });
         }
     }
 
