@@ -3,5 +3,9 @@
 //! Nothing here opens a socket. Codecs that need a C library are features: see the crate's manifest.
 
 pub mod codec;
+pub mod devices;
+pub mod pipeline;
+mod resample;
+pub mod session;
 pub mod sink;
 pub mod source;
