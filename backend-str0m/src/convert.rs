@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 use str0m::{
-    IceConnectionState,
+    IceConnectionState, Rtc,
     channel::ChannelConfig,
-    media::{self, Mid},
+    format::{self, PayloadParams},
+    media::{self, MediaData, Mid, Pt},
 };
 use visavis_core::{
-    Candidate, CandidateType, ChannelInit, Direction, Error, ErrorKind, IceState, MLine, MediaKind,
+    Candidate, CandidateType, ChannelInit, Codec, Direction, Error, ErrorKind, IceState, MLine, MediaKind,
     ParsedCandidate, Reliability, Result, Sdp,
 };
 
@@ -31,6 +32,67 @@ pub(crate) fn ice_state(state: IceConnectionState) -> IceState {
         IceConnectionState::Completed => IceState::Completed,
         IceConnectionState::Disconnected => IceState::Disconnected,
     }
+}
+
+/// The codec of a payload type. H.264 is only what core calls so: (constrained) baseline, packetization-mode 1.
+pub(crate) fn codec(params: &PayloadParams) -> Option<Codec> {
+    let spec = params.spec();
+    match spec.codec {
+        format::Codec::Opus => Some(Codec::Opus),
+        format::Codec::Vp8 => Some(Codec::Vp8),
+        format::Codec::Vp9 => Some(Codec::Vp9),
+        format::Codec::H264 => {
+            let is_baseline = spec.format.profile_level_id.is_none_or(|id| id >> 16 == 0x42);
+            (is_baseline && spec.format.packetization_mode == Some(1)).then_some(Codec::H264)
+        }
+        _ => None,
+    }
+}
+
+/// The payload type of a codec on an m-line: the remote peer's favourite, if there are several.
+pub(crate) fn payload_type(rtc: &Rtc, mid: Mid, wanted: Codec) -> Option<Pt> {
+    let params = rtc.codec_config().params();
+    let is = |pt: &&Pt| params.iter().any(|p| p.pt() == **pt && codec(p) == Some(wanted));
+    rtc.media(mid)?.remote_pts().iter().find(is).copied()
+}
+
+/// Whether a frame can be decoded without an earlier one.
+pub(crate) fn is_keyframe(codec: Codec, data: &MediaData) -> bool {
+    let first = data.data.first().copied().unwrap_or_default();
+    match codec {
+        Codec::Opus => true,
+        // An IDR picture (RFC 6184 §5.2).
+        Codec::H264 => data.is_keyframe(),
+        // RFC 6386 §9.1.
+        Codec::Vp8 => first & 1 == 0,
+        // The frame marker, no repeated frame, and the type, of profile 0: VP9's specification, 6.2.
+        Codec::Vp9 => first & 0b1100_1100 == 0b1000_0000,
+    }
+}
+
+/// Whether a frame of H.264 that comes after a gap is all there. Its packets do not say that a frame begins with them,
+/// so str0m takes what comes after a lost one for a frame, too.
+///
+/// A picture begins with the slice whose `first_mb_in_slice` is 0, in Exp-Golomb code a 1 (H.264, 7.3.3), and a
+/// keyframe with its parameter sets.
+pub(crate) fn is_whole(annex_b: &[u8]) -> bool {
+    let mut parameters = false;
+    let mut rest = annex_b;
+    while let Some(at) = rest.windows(3).position(|window| window == [0, 0, 1]) {
+        rest = &rest[at + 3..];
+        let Some(header) = rest.first() else {
+            return false;
+        };
+        match header & 0x1f {
+            7 => parameters = true,
+            unit @ (1 | 5) => {
+                let starts = rest.get(1).is_some_and(|byte| byte & 0x80 != 0);
+                return starts && (unit == 1 || parameters);
+            }
+            _ => {}
+        }
+    }
+    false
 }
 
 /// What str0m is to open.
@@ -127,7 +189,7 @@ pub(crate) fn remote_candidate(parsed: &ParsedCandidate) -> Result<str0m::Candid
 ///
 /// [`NotSupported`](ErrorKind::NotSupported) for a mid that str0m would write back differently.
 pub(crate) fn narrowed(offer: &Sdp, want: &[MLine]) -> Result<Sdp> {
-    let mut narrowed = offer.clone();
+    let mut narrowed = explicit(offer);
     for (index, section) in offer.sections().enumerate() {
         if let Some(mid) = section.mid()
             && *Mid::from(mid) != *mid
@@ -146,6 +208,17 @@ pub(crate) fn narrowed(offer: &Sdp, want: &[MLine]) -> Result<Sdp> {
         }
     }
     Ok(narrowed)
+}
+
+/// A description that says each direction: str0m refuses one that leaves `sendrecv` out (RFC 8866 §6.7).
+pub(crate) fn explicit(sdp: &Sdp) -> Sdp {
+    let mut explicit = sdp.clone();
+    for (index, section) in sdp.sections().enumerate() {
+        if section.kind() != Some(MediaKind::Application) {
+            explicit.set_direction(index, section.direction());
+        }
+    }
+    explicit
 }
 
 /// An offer that changes nothing, made of the local description in force: str0m writes offers only for changes.
@@ -217,6 +290,8 @@ mod tests {
         let dotted: Sdp = OFFER.replace("a=mid:0", "a=mid:a.b").parse().unwrap();
         let error = super::narrowed(&dotted, &want(Direction::SendRecv)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotSupported);
+        let bare: Sdp = OFFER.replace("a=sendrecv\r\n", "").parse().unwrap();
+        assert!(explicit(&bare).to_string().contains("a=sendrecv\r\n"));
     }
 
     #[test]
@@ -226,6 +301,25 @@ mod tests {
         assert!(text.contains("o=- 1 3 IN"), "{text}");
         assert_eq!(text.matches("a=setup:actpass").count(), 2);
         assert!(text.contains("a=sendonly"));
+    }
+
+    #[test]
+    fn what_is_left_of_a_picture_is_known() {
+        for (whole, left) in [
+            (&b"\0\0\0\x01\x41\x9a\x01"[..], &b"\0\0\0\x01\x41\x40\x01"[..]),
+            (b"\0\0\x01\x09\x10\0\0\x01\x41\x9a", b"\0\0\x01\x41"),
+            (
+                b"\0\0\0\x01\x67\x42\0\0\0\x01\x68\xce\0\0\0\x01\x65\x88",
+                b"\0\0\0\x01\x65\x88",
+            ),
+            (
+                b"\0\0\x01\x67\x42\0\0\x01\x65\x88",
+                b"\0\0\x01\x67\x42\0\0\x01\x65\x08",
+            ),
+            (b"\0\0\x01\x06\x05\0\0\x01\x61\xff", b"\0\0\x01"),
+        ] {
+            assert!(is_whole(whole) && !is_whole(left), "{whole:02x?}");
+        }
     }
 
     #[test]

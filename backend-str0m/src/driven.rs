@@ -2,7 +2,7 @@
 
 use crate::error;
 use std::{collections::VecDeque, fmt, time::Instant};
-use str0m::{Event, Input, Output, Rtc, RtcError, net};
+use str0m::{Event, Input, Output, Rtc, RtcError, media::Mid, net};
 
 /// An [`Rtc`] that is always drained.
 ///
@@ -12,8 +12,19 @@ pub(crate) struct Driven {
     rtc: Rtc,
     wake: Instant,
     transmits: VecDeque<net::Transmit>,
-    events: VecDeque<Event>,
+    events: VecDeque<Occurrence>,
     error: Option<RtcError>,
+}
+
+/// What happens in an `Rtc`.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are events, and they are moved once"
+)]
+pub(crate) enum Occurrence {
+    Event(Event),
+    /// The packets of a frame came, and cannot be put together.
+    Spoilt(Mid),
 }
 
 impl fmt::Debug for Driven {
@@ -66,6 +77,12 @@ impl Driven {
         }
     }
 
+    /// Makes packets of what was written, a frame an m-line. Returns why it could not, once a frame; then it is to be
+    /// called again for the others.
+    pub(crate) fn packetize(&mut self, now: Instant) -> Option<RtcError> {
+        self.with(|rtc| rtc.handle_input(Input::Timeout(now))).err()
+    }
+
     /// When [`timeout`](Self::timeout) is due.
     pub(crate) fn wake(&self) -> Instant {
         self.wake
@@ -76,7 +93,7 @@ impl Driven {
         &mut self.transmits
     }
 
-    pub(crate) fn next_event(&mut self) -> Option<Event> {
+    pub(crate) fn next(&mut self) -> Option<Occurrence> {
         self.events.pop_front()
     }
 
@@ -93,7 +110,12 @@ impl Driven {
                     return;
                 }
                 Ok(Output::Transmit(transmit)) => self.transmits.push_back(transmit),
-                Ok(Output::Event(event)) => self.events.push_back(event),
+                Ok(Output::Event(event)) => self.events.push_back(Occurrence::Event(event)),
+                // One frame the less; the packets are gone, so that this ends.
+                Err(RtcError::Packet(mid, _, e)) => {
+                    tracing::debug!(%mid, error = %e, "the packets of a frame do not fit together");
+                    self.events.push_back(Occurrence::Spoilt(mid));
+                }
                 Err(e) => self.fail(e),
             }
         }

@@ -3,9 +3,10 @@
 use crate::{
     channels::Channels,
     convert,
-    driven::Driven,
+    driven::{Driven, Occurrence},
     error,
     ice::{FirstCheck, Liveness},
+    media::Tracks,
     negotiate::{Announce, Applied, Negotiation},
     sockets::{Buffers, Sockets},
 };
@@ -66,6 +67,7 @@ pub(crate) struct Driver {
     locals: Vec<str0m::Candidate>,
     negotiation: Negotiation,
     channels: Channels,
+    tracks: Tracks,
     liveness: Liveness,
     first_check: FirstCheck,
     held: VecDeque<Held>,
@@ -99,6 +101,7 @@ impl Driver {
             locals: Vec::new(),
             negotiation: Negotiation::default(),
             channels: Channels::default(),
+            tracks: Tracks::default(),
             liveness: Liveness::new(disconnected_after, Instant::now()),
             first_check: FirstCheck::default(),
             held: VecDeque::new(),
@@ -119,8 +122,13 @@ impl Driver {
     pub(crate) async fn run(mut self) {
         let mut buffers = Buffers::new();
         loop {
-            self.settle();
+            let more = self.settle();
+            self.tracks.leaving(self.driven.transmits());
             self.sockets.flush(self.driven.transmits()).await;
+            if more {
+                // The reader may share this thread.
+                tokio::task::yield_now().await;
+            }
             let deadline = self.deadline();
             let command = tokio::select! {
                 biased;
@@ -130,6 +138,7 @@ impl Driver {
                     None
                 }
                 () = self.events.woken() => None,
+                () = std::future::ready(()), if more => None,
                 () = sleep_until(deadline) => {
                     self.time_passed();
                     None
@@ -169,7 +178,8 @@ impl Driver {
                     self.negotiation
                         .apply_answer(&mut self.driven, &mut self.channels, &answer)
                 });
-                let _ = reply.send(applied.map(|Applied { ice_starts }| {
+                let _ = reply.send(applied.map(|Applied { ice_starts, tracks }| {
+                    self.tracks.assign(&mut self.driven, tracks);
                     if ice_starts {
                         self.start_checks();
                     }
@@ -181,7 +191,8 @@ impl Driver {
                     self.negotiation
                         .answer(&mut self.driven, &mut self.channels, &offer, &want)
                 });
-                let _ = reply.send(answered.map(|(sdp, Applied { ice_starts })| {
+                let _ = reply.send(answered.map(|(sdp, Applied { ice_starts, tracks })| {
+                    self.tracks.assign(&mut self.driven, tracks);
                     if ice_starts {
                         self.remote_types.clear();
                         self.first_check.wait(Instant::now());
@@ -338,13 +349,15 @@ impl Driver {
                 }
                 continue;
             }
+            self.tracks.arrived(datagram, now);
             self.driven.input(input);
             self.handle_events();
         }
     }
 
-    /// Does all that follows from what happened, until there is nothing left but to send and to wait.
-    fn settle(&mut self) {
+    /// Does all that follows from what happened, until there is nothing left but to send and to wait. Returns whether
+    /// there may be more to send after that.
+    fn settle(&mut self) -> bool {
         for _ in 0..IMMEDIATE_TIMEOUTS {
             let now = Instant::now();
             if self.driven.wake() > now.into_std() {
@@ -353,6 +366,8 @@ impl Driver {
             self.driven.timeout(now.into_std());
             self.last_timeout = Some(now);
         }
+        self.handle_events();
+        self.tracks.give_up(&mut self.driven);
         self.handle_events();
         while !self.channels.is_paused()
             && let Some(held) = self.held.pop_front()
@@ -366,6 +381,7 @@ impl Driver {
         }
         let rtt = self.rtt();
         self.channels.pump(&mut self.driven, rtt);
+        let more = self.tracks.pump(&mut self.driven);
         self.handle_events();
         let selected = self
             .driven
@@ -378,6 +394,7 @@ impl Driver {
             self.selected = Some((transmit.source, transmit.destination));
         }
         self.report_ice();
+        more
     }
 
     fn report_ice(&mut self) {
@@ -401,7 +418,14 @@ impl Driver {
     }
 
     fn handle_events(&mut self) {
-        while let Some(event) = self.driven.next_event() {
+        while let Some(occurrence) = self.driven.next() {
+            let event = match occurrence {
+                Occurrence::Event(event) => event,
+                Occurrence::Spoilt(mid) => {
+                    self.tracks.spoilt(mid);
+                    continue;
+                }
+            };
             match event {
                 Event::IceConnectionStateChange(state) => {
                     self.liveness
@@ -422,7 +446,14 @@ impl Driver {
                     Flow::Continue | Flow::Pause => {}
                 },
                 Event::ChannelClose(id) => self.channels.closed(id),
-                Event::PeerStats(stats) => self.stats = Some(stats),
+                Event::MediaData(data) => self.tracks.deliver(data),
+                Event::KeyframeRequest(request) => self.tracks.keyframe_requested(request.mid),
+                Event::MediaEgressStats(stats) => self.tracks.sent(stats),
+                Event::MediaIngressStats(stats) => self.tracks.received(stats),
+                Event::PeerStats(stats) => {
+                    self.stats = Some(stats);
+                    self.tracks.refresh(&mut self.driven);
+                }
                 _ => {}
             }
         }
@@ -453,10 +484,12 @@ impl Driver {
             Some(last) if wake <= last => last + Duration::from_millis(1),
             _ => wake,
         };
-        [self.first_check.deadline(), self.liveness.deadline()]
-            .into_iter()
-            .flatten()
-            .fold(wake, Instant::min)
+        let deadlines = [
+            self.first_check.deadline(),
+            self.liveness.deadline(),
+            self.tracks.deadline(),
+        ];
+        deadlines.into_iter().flatten().fold(wake, Instant::min)
     }
 
     fn rtt(&self) -> Option<Duration> {
@@ -486,7 +519,7 @@ impl Driver {
                 .stats
                 .as_ref()
                 .map(|s| Instant::now().into_std().saturating_duration_since(s.timestamp)),
-            rtp: Vec::new(),
+            rtp: self.tracks.stats(),
         }
     }
 

@@ -5,7 +5,7 @@ use crate::{
     convert,
     driven::Driven,
     driver::{Command, Driver, Reply},
-    dtls, ice,
+    dtls, ice, media,
     sockets::Sockets,
 };
 use async_trait::async_trait;
@@ -25,8 +25,8 @@ use visavis_core::{
 /// A close that takes longer is cut short.
 const CLOSE: Duration = Duration::from_millis(90);
 
-/// How often str0m measures.
-const STATS_INTERVAL: Duration = Duration::from_secs(1);
+/// How often str0m measures: a call of a few seconds has figures.
+const STATS_INTERVAL: Duration = Duration::from_millis(500);
 
 /// One peer on str0m.
 #[derive(Debug)]
@@ -52,6 +52,7 @@ impl Str0mEngine {
             .set_sctp_max_buffered_amount(MAX_IN_SCTP)
             .set_sctp_max_message_size(MAX_MESSAGE_SIZE)
             .set_snap_enabled(snap);
+        rtc = media::configure(rtc);
         ice::configure(&mut rtc, config.disconnected_after);
         let now = Instant::now().into_std();
         let (commands, receiver) = mpsc::unbounded_channel();

@@ -31,8 +31,12 @@ mod dtls;
 mod empty;
 mod engine;
 mod error;
+mod formats;
 mod ice;
+mod media;
 mod negotiate;
+mod recovery;
+mod rtp;
 mod sockets;
 #[cfg(test)]
 mod tests;

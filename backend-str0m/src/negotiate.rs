@@ -1,11 +1,11 @@
 //! Offers and answers.
 
-use crate::{channels::Channels, convert, driven::Driven, error};
+use crate::{channels::Channels, convert, driven::Driven, error, formats::Formats};
 use str0m::{
     change::{SdpAnswer, SdpOffer, SdpPendingOffer},
     media::{self, Mid},
 };
-use visavis_core::{Error, MLine, MediaKind, Result, Sdp};
+use visavis_core::{Direction, Error, MLine, MediaKind, Result, Sdp, TrackPort};
 
 /// What was negotiated, and the offer that is open.
 #[derive(Debug, Default)]
@@ -17,6 +17,7 @@ pub(crate) struct Negotiation {
     remote: Option<(String, String)>,
     /// What the next commit has to do about candidates.
     announce: Announce,
+    formats: Formats,
 }
 
 /// What a commit does about local candidates.
@@ -38,14 +39,17 @@ struct Offer {
     pending: Option<SdpPendingOffer>,
     /// str0m sets directions before the offer is accepted; these were before.
     undo: Vec<(Mid, media::Direction)>,
+    tracks: Vec<(Mid, TrackPort)>,
     announce_before: Announce,
 }
 
 /// What an applied description changed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Applied {
     /// The remote credentials are new: ICE starts, or starts again.
     pub(crate) ice_starts: bool,
+    /// The tracks of the m-lines from now on.
+    pub(crate) tracks: Vec<(Mid, TrackPort)>,
 }
 
 impl Negotiation {
@@ -120,6 +124,7 @@ impl Negotiation {
             self.announce = Announce::Again;
         }
         self.offer = Some(Offer {
+            tracks: tracks(&sdp, want),
             sdp: sdp.clone(),
             pending,
             undo,
@@ -151,8 +156,9 @@ impl Negotiation {
     ) -> Result<Applied> {
         const OPERATION: &str = "apply_answer";
         // str0m's own parser is stricter than core's; until it is satisfied the offer stays open for a good answer.
-        let parsed = SdpAnswer::from_sdp_string(&answer.to_string())
+        let parsed = SdpAnswer::from_sdp_string(&convert::explicit(answer).to_string())
             .map_err(|e| error::convert(OPERATION, e.into()))?;
+        let formats = self.formats.with(OPERATION, answer)?;
         let Some(offer) = self.offer.take() else {
             let message = "no offer is open, or a refused answer used it up; roll back and offer again";
             return Err(Error::invalid_input(OPERATION, message));
@@ -177,7 +183,8 @@ impl Negotiation {
             });
         }
         self.local = Some(offer.sdp);
-        Ok(self.applied(driven, channels, answer))
+        self.formats = formats;
+        Ok(self.applied(driven, channels, answer, offer.tracks))
     }
 
     /// Applies an offer and answers it. See [`Engine::answer`](visavis_core::Engine::answer).
@@ -191,13 +198,23 @@ impl Negotiation {
         const OPERATION: &str = "create_answer";
         self.discard_offer(driven);
         let text = convert::narrowed(offer, want)?.to_string();
-        let answer = SdpOffer::from_sdp_string(&text)
-            .map_err(Into::into)
-            .and_then(|offer| driven.with(|rtc| rtc.sdp_api().accept_offer(offer)))
-            .map_err(|e| error::convert(OPERATION, e))?;
-        let sdp = parse(OPERATION, &answer.to_sdp_string())?;
+        let parsed = SdpOffer::from_sdp_string(&text).map_err(|e| error::convert(OPERATION, e.into()))?;
+        self.formats = self.formats.with(OPERATION, offer)?;
+        let reversed = reopen(driven, want);
+        let answer = match driven.with(|rtc| rtc.sdp_api().accept_offer(parsed)) {
+            Ok(answer) => answer,
+            Err(e) => {
+                undo(driven, reversed);
+                return Err(error::convert(OPERATION, e));
+            }
+        };
+        let mut sdp = parse(OPERATION, &answer.to_sdp_string())?;
+        // str0m answers with all that was ever negotiated for the m-line.
+        for (index, section) in offer.sections().enumerate() {
+            sdp.keep_codecs(index, &section.codecs());
+        }
         let restarts = self.remote.is_some();
-        let applied = self.applied(driven, channels, offer);
+        let applied = self.applied(driven, channels, offer, tracks(offer, want));
         if restarts && applied.ice_starts {
             self.announce = Announce::Again;
         }
@@ -215,7 +232,13 @@ impl Negotiation {
         self.remote.is_some()
     }
 
-    fn applied(&mut self, driven: &mut Driven, channels: &mut Channels, remote: &Sdp) -> Applied {
+    fn applied(
+        &mut self,
+        driven: &mut Driven,
+        channels: &mut Channels,
+        remote: &Sdp,
+        tracks: Vec<(Mid, TrackPort)>,
+    ) -> Applied {
         let is_open = |s: visavis_core::sdp::MediaSection<'_>| {
             s.kind() == Some(MediaKind::Application) && !s.is_rejected()
         };
@@ -227,8 +250,31 @@ impl Negotiation {
             .map(|(u, p)| (u.to_owned(), p.to_owned()));
         let ice_starts = self.remote != credentials;
         self.remote = credentials;
-        Applied { ice_starts }
+        Applied { ice_starts, tracks }
     }
+}
+
+/// The port of each m-line that has one.
+fn tracks(sdp: &Sdp, want: &[MLine]) -> Vec<(Mid, TrackPort)> {
+    let lines = sdp.sections().zip(want);
+    lines
+        .filter_map(|(section, line)| Some((Mid::from(section.mid()?), line.track.clone()?)))
+        .collect()
+}
+
+/// str0m does not let a remote offer make an inactive m-line of ours send only; so it sends before the offer comes.
+/// Returns what was before.
+fn reopen(driven: &mut Driven, want: &[MLine]) -> Vec<(Mid, media::Direction)> {
+    let sends_only = want.iter().filter(|line| line.direction == Direction::SendOnly);
+    let mids = sends_only.filter_map(|line| line.mid.as_deref().map(Mid::from));
+    let inactive = |mid: &Mid| {
+        let media = driven.peek().media(*mid);
+        media.is_some_and(|m| !m.disabled() && m.direction() == media::Direction::Inactive)
+    };
+    let mids: Vec<_> = mids.filter(inactive).collect();
+    let to = |direction| mids.iter().map(|mid| (*mid, direction)).collect();
+    undo(driven, to(media::Direction::SendOnly));
+    to(media::Direction::Inactive)
 }
 
 fn undo(driven: &mut Driven, directions: Vec<(Mid, media::Direction)>) {

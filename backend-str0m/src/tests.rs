@@ -1,5 +1,7 @@
 //! Two engines against each other, signaling by hand, on the simulated network in virtual time.
 
+mod media;
+
 use crate::Str0m;
 use std::{
     net::{IpAddr, SocketAddr},
@@ -25,6 +27,7 @@ struct Side {
     incoming: Vec<DataChannel>,
     gathered: usize,
     failed: Option<visavis_core::Error>,
+    hides_ssrcs: bool,
 }
 
 fn ip(last: u8) -> IpAddr {
@@ -49,6 +52,7 @@ impl Side {
             incoming: Vec::new(),
             gathered: 0,
             failed: None,
+            hides_ssrcs: false,
         }
     }
 

@@ -177,6 +177,8 @@ impl Shared {
 
     /// What was negotiated, and whether the transport is up.
     pub(crate) fn set_sending(&self, to: Sending) {
+        // Held while the new state is told: what is queued because of it must not be cleared as what was before.
+        let mut outgoing = lock(&self.outgoing);
         let changed = self.sending.send_if_modified(|sending| {
             let changed = *sending != to && *sending != Sending::Ended;
             if changed {
@@ -187,7 +189,6 @@ impl Shared {
         if !changed {
             return;
         }
-        let mut outgoing = lock(&self.outgoing);
         // What waits is of another codec, or for nobody.
         outgoing.stats.frames_dropped += outgoing.frames.len() as u64;
         outgoing.frames.clear();
@@ -263,8 +264,8 @@ impl TrackSender {
     /// Queues a frame. `false` says that it was dropped, and counted: nobody to send to, another codec, a full
     /// queue, or a video frame that follows a dropped one and is no keyframe.
     pub fn try_send(&self, frame: OutgoingFrame) -> bool {
-        let codec = self.codec();
         let mut outgoing = lock(&self.0.outgoing);
+        let codec = self.codec();
         let len = frame.payload.as_ref().len();
         let room = outgoing.frames.len() < MAX_QUEUED_FRAMES && outgoing.bytes + len <= MAX_QUEUED_BYTES;
         let useful = frame.keyframe || !outgoing.awaits_keyframe;
