@@ -37,6 +37,9 @@ pub(crate) const RECEIVE_BUFFER: u32 = 2 * 1024 * 1024;
 /// How late a DTLS record may be, in records.
 const REPLAY_WINDOW: usize = 8192;
 
+/// How late an SRTP packet may be, in packets: a repeated one is behind all that came meanwhile.
+const SRTP_REPLAY_WINDOW: usize = 1024;
+
 /// The library's settings for `config`, with sockets at `bound`.
 pub(crate) fn settings(config: &EngineConfig, bound: &[SocketAddr]) -> SettingEngine {
     let loopback = bound.iter().all(|address| address.ip().is_loopback());
@@ -67,6 +70,7 @@ pub(crate) fn settings(config: &EngineConfig, bound: &[SocketAddr]) -> SettingEn
         .with_sctp_max_receive_buffer_size(RECEIVE_BUFFER)
         // Wide enough for what is kept back while a reader is behind and then comes after newer records.
         .with_dtls_replay_protection_window(REPLAY_WINDOW)
+        .with_srtp_replay_protection_window(SRTP_REPLAY_WINDOW)
         // SCTP repeats what is lost; a timer of its own would only close channels on slow paths.
         .with_dcep_handshake_timeout(None)
         .build()

@@ -4,7 +4,7 @@ use crate::{
     convert,
     driver::{self, Handler, Peer},
     error::{ours, theirs, unexpected},
-    media,
+    media::{self, Media, lines},
     pump::SEND_LIMIT,
     runtime::{Bind, BindAddresses, PeerRuntime, Tasks},
     socket::Link,
@@ -22,8 +22,8 @@ use visavis_core::{
     MLine, MediaKind, Net, Result, Sdp, SelectedPair, net::bind_addresses,
 };
 use webrtc::peer_connection::{
-    MediaEngine, PeerConnection, PeerConnectionBuilder, RTCSdpType, RTCSessionDescription,
-    RTCStatsReportEntry, StatsSelector,
+    PeerConnection, PeerConnectionBuilder, RTCSdpType, RTCSessionDescription, RTCStatsReportEntry,
+    StatsSelector,
 };
 
 /// One peer's half of a connection.
@@ -38,7 +38,7 @@ pub(crate) struct WebrtcEngine {
     /// Channels that it was told of before anything was negotiated.
     early: Vec<ChannelPort>,
     offer: Option<Pending>,
-    answer: Option<RTCSessionDescription>,
+    answer: Option<Answer>,
     /// An offer and an answer have been exchanged.
     negotiated: bool,
     /// They had an application m-line.
@@ -52,8 +52,20 @@ pub(crate) struct WebrtcEngine {
 /// A local offer that has no answer yet.
 struct Pending {
     description: RTCSessionDescription,
+    /// As the remote peer sees it.
+    sdp: Sdp,
+    want: Vec<MLine>,
     ice_restart: bool,
     stage: Stage,
+}
+
+/// A local answer that is not in force yet.
+struct Answer {
+    description: RTCSessionDescription,
+    /// As the remote peer sees it.
+    sdp: Sdp,
+    offer: Sdp,
+    want: Vec<MLine>,
 }
 
 /// How far an offer has come.
@@ -75,6 +87,7 @@ struct Session {
     link: Arc<Link>,
     tasks: Arc<Tasks>,
     addresses: Arc<BindAddresses>,
+    media: Media,
 }
 
 /// Ends the tasks of a session whose start is cancelled.
@@ -105,9 +118,9 @@ impl Session {
             Error::new(ErrorKind::Network, "engine", "no socket could be bound").with_source(error)
         };
         let bound = bind_addresses(&**net, &config.bind).map_err(network)?;
-        let mut codecs = MediaEngine::default();
-        codecs.register_default_codecs().map_err(ours("engine"))?;
         let (link, tasks) = (Arc::<Link>::default(), Arc::<Tasks>::default());
+        let media = Media::default();
+        let (codecs, registry) = media::codecs(&media, &link)?;
         let unfinished = AbortOnDrop(Some(Arc::clone(&tasks)));
         let peer = Peer::new(
             events.clone(),
@@ -126,6 +139,7 @@ impl Session {
         let builder = PeerConnectionBuilder::new()
             .with_setting_engine(convert::settings(config, &bound))
             .with_media_engine(codecs)
+            .with_interceptor_registry(registry)
             .with_runtime(runtime)
             .with_handler(Arc::new(Handler(Arc::clone(&peer))))
             .with_udp_addrs(vec![Bind(Arc::clone(&addresses))])
@@ -144,7 +158,22 @@ impl Session {
             link,
             tasks,
             addresses,
+            media,
         })
+    }
+
+    /// An offer and an answer are in force.
+    fn settle(&self, span: &Span, local: &Sdp, remote: &Sdp, want: &[MLine]) {
+        self.media.settle(local, remote, want, |port| {
+            let link = Arc::clone(&self.link);
+            self.tasks.spawn(span, async move {
+                loop {
+                    port.woken().await;
+                    link.nudge();
+                }
+            })
+        });
+        self.link.nudge();
     }
 
     async fn end(&self) {
@@ -251,15 +280,16 @@ impl WebrtcEngine {
         }
     }
 
-    fn settle(&mut self, sdp: &Sdp) {
+    fn settle(&mut self, local: &Sdp, remote: &Sdp, want: &[MLine]) {
         self.negotiated = true;
         self.early.clear();
-        self.application |= sdp.sections().any(|s| s.kind() == Some(MediaKind::Application));
-        self.session.link.nudge();
+        self.application |= local.sections().any(|s| s.kind() == Some(MediaKind::Application));
+        self.session.settle(&self.span, local, remote, want);
     }
 
     async fn try_answer(&mut self, offer: &Sdp, want: &[MLine]) -> Result<Sdp> {
-        let description = RTCSessionDescription::offer(offer.to_string()).map_err(theirs("answer"))?;
+        let text = media::for_library(&offer.to_string());
+        let description = RTCSessionDescription::offer(text).map_err(theirs("answer"))?;
         let ufrag = offer.ice_ufrag().map(str::to_owned);
         if self.negotiated && ufrag != self.remote_ufrag {
             // An ICE restart: the library drops the pair while it applies the offer, and tells so later.
@@ -270,20 +300,25 @@ impl WebrtcEngine {
             .await
             .map_err(theirs("answer"))?;
         self.remote_ufrag = ufrag;
-        let transceivers = media::transceivers(&*self.session.pc, "answer").await?;
+        let transceivers = lines::transceivers(&*self.session.pc, "answer").await?;
         let mut targets = Vec::new();
         for (section, line) in offer.sections().zip(want) {
             let (Some(mid), Some(kind)) = (section.mid(), convert::codec_kind(line.kind)) else {
                 continue;
             };
             let direction = line.direction.intersection(section.direction().reversed());
-            targets.push((media::find(&transceivers, mid, "answer")?, kind, direction));
+            targets.push((lines::find(&transceivers, mid, "answer")?, kind, direction));
         }
-        media::align(&*self.session.pc, &targets, transceivers.len(), "answer").await?;
+        lines::align(&*self.session.pc, &targets, transceivers.len(), "answer").await?;
         self.create_waiting_channels().await;
         let description = self.pc().create_answer(None).await.map_err(theirs("answer"))?;
-        let sdp = convert::sdp(&description.sdp)?;
-        self.answer = Some(description);
+        let sdp = convert::sdp(&self.session.media.declare(&description.sdp))?;
+        self.answer = Some(Answer {
+            description,
+            sdp: sdp.clone(),
+            offer: offer.clone(),
+            want: want.to_vec(),
+        });
         Ok(sdp)
     }
 }
@@ -295,20 +330,22 @@ impl Engine for WebrtcEngine {
         if want.iter().any(|line| line.kind == MediaKind::Application) {
             self.create_waiting_channels().await;
         }
-        media::prepare(&*self.session.pc, want).await?;
+        lines::prepare(&*self.session.pc, want).await?;
         let options = RTCOfferOptions { ice_restart };
         let description = self
             .pc()
             .create_offer(Some(options))
             .await
             .map_err(ours("make_offer"))?;
-        let sdp: Sdp = convert::sdp(&description.sdp)?;
+        let sdp: Sdp = convert::sdp(&self.session.media.declare(&description.sdp))?;
         self.offer = Some(Pending {
             description,
+            sdp: sdp.clone(),
+            want: want.to_vec(),
             ice_restart,
             stage: Stage::Made,
         });
-        media::check(&sdp, want)?;
+        lines::check(&sdp, want)?;
         Ok(sdp)
     }
 
@@ -324,6 +361,7 @@ impl Engine for WebrtcEngine {
                 }
             }
             self.events.push(EngineEvent::GatheringComplete);
+            self.session.media.set_offering(true);
             return Ok(());
         }
         let description = offer.description.clone();
@@ -333,6 +371,7 @@ impl Engine for WebrtcEngine {
             .await
             .map_err(ours("commit_offer"))?;
         offer.stage = Stage::Set;
+        self.session.media.set_offering(true);
         self.session.link.nudge();
         Ok(())
     }
@@ -342,6 +381,7 @@ impl Engine for WebrtcEngine {
             return Ok(());
         };
         self.session.addresses.unplan();
+        self.session.media.set_offering(false);
         if !self.negotiated {
             self.stale = true;
             return Ok(());
@@ -358,8 +398,8 @@ impl Engine for WebrtcEngine {
     }
 
     async fn apply_answer(&mut self, answer: &Sdp) -> Result<()> {
-        let description =
-            RTCSessionDescription::answer(answer.to_string()).map_err(theirs("apply_answer"))?;
+        let text = media::for_library(&answer.to_string());
+        let description = RTCSessionDescription::answer(text).map_err(theirs("apply_answer"))?;
         let pc = self.pc();
         if let Some(offer) = &mut self.offer
             && offer.stage == Stage::Told
@@ -376,8 +416,9 @@ impl Engine for WebrtcEngine {
             self.look_for_pair().await;
             return Err(theirs("apply_answer")(error));
         }
-        self.offer = None;
-        self.settle(answer);
+        if let Some(offer) = self.offer.take() {
+            self.settle(&offer.sdp, answer, &offer.want);
+        }
         self.remote_ufrag = answer.ice_ufrag().map(str::to_owned);
         Ok(())
     }
@@ -395,15 +436,14 @@ impl Engine for WebrtcEngine {
     }
 
     async fn commit_answer(&mut self) -> Result<()> {
-        let Some(description) = self.answer.take() else {
+        let Some(answer) = self.answer.take() else {
             return Err(unexpected("commit_answer", "there is no answer"));
         };
-        let sdp: Sdp = convert::sdp(&description.sdp)?;
-        if let Err(error) = self.pc().set_local_description(description).await {
+        if let Err(error) = self.pc().set_local_description(answer.description).await {
             self.take_back_remote_offer().await;
             return Err(ours("commit_answer")(error));
         }
-        self.settle(&sdp);
+        self.settle(&answer.sdp, &answer.offer, &answer.want);
         Ok(())
     }
 
@@ -446,7 +486,7 @@ impl Engine for WebrtcEngine {
             bytes_received: counts.bytes_received.load(Relaxed),
             retransmissions: None,
             age: None,
-            rtp: Vec::new(),
+            rtp: self.session.media.stats(),
         }
     }
 

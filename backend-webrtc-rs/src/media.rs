@@ -1,180 +1,332 @@
-//! M-lines of media: core says which there are, in which direction; here the library's transceivers become those.
+//! Media: frames of core's tracks as RTP on the library's transport.
+//!
+//! Of the library's media only the m-lines are used ([`lines`]). RTP and RTCP pass an interceptor of ours ([`tap`]),
+//! which takes packets right behind SRTP, and gives them right before it: on that way nothing is queued, dropped or
+//! sent to another task. The library's own way has queues to the application that drop, knows a stream only if its
+//! description declares it, cannot replace a track, answers NACKs with one codec for ever, and reports another time
+//! than that of capture.
 
-use crate::{
-    convert,
-    error::{ours, unexpected},
-};
-use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
-use std::{collections::HashSet, sync::Arc};
-use visavis_core::{Direction, MLine, Result, Sdp};
-use webrtc::{
-    media_stream::{MediaStreamTrack, track_local::static_rtp::TrackLocalStaticRTP},
-    peer_connection::PeerConnection,
-    rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit, RtpTransceiver},
-};
+mod assemble;
+mod clock;
+mod formats;
+mod line;
+pub(crate) mod lines;
+mod packetize;
+mod receive;
+mod send;
+mod tap;
+#[cfg(test)]
+#[path = "tests/media.rs"]
+mod tests;
 
-/// The library's transceivers in the order of their m-lines.
-pub(crate) async fn transceivers(
-    pc: &dyn PeerConnection,
-    operation: &'static str,
-) -> Result<Vec<Transceiver>> {
-    let mut transceivers = Vec::new();
-    for handle in pc.get_transceivers().await {
-        transceivers.push(Transceiver {
-            mid: handle.mid().await.map_err(ours(operation))?,
-            handle,
-        });
-    }
-    transceivers.sort_unstable_by_key(|t| t.handle.id());
-    Ok(transceivers)
+pub(crate) use formats::for_library;
+pub(crate) use tap::codecs;
+
+use crate::socket::lock;
+use formats::{Format, MID_URI, Streams};
+use line::Line;
+use rtc::{
+    rtcp::{
+        Packet as RtcpPacket,
+        payload_feedbacks::{
+            full_intra_request::FullIntraRequest, picture_loss_indication::PictureLossIndication,
+        },
+        receiver_report::ReceiverReport,
+        sender_report::SenderReport,
+        transport_feedbacks::transport_layer_nack::TransportLayerNack,
+    },
+    rtp,
+};
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt,
+    sync::{Arc, Mutex},
+};
+use tokio::{task::AbortHandle, time::Instant};
+use visavis_core::{MLine, RtpStats, Sdp, TrackPort};
+
+/// So many packets are kept of those that only an awaited answer will tell what they are.
+const MAX_EARLY: usize = 1024;
+
+/// So many streams of a remote peer are told apart.
+const MAX_ROUTES: usize = 1024;
+
+/// What goes to the wire.
+pub(crate) enum Outgoing {
+    Rtp(rtp::Packet),
+    Rtcp(Vec<Box<dyn RtcpPacket>>),
 }
 
-/// Makes the library's transceivers those of `want`, adding what is new.
-pub(crate) async fn prepare(pc: &dyn PeerConnection, want: &[MLine]) -> Result<()> {
-    let old: HashSet<&str> = want.iter().filter_map(|line| line.mid.as_deref()).collect();
-    let existing = transceivers(pc, "make_offer").await?;
-    let mut targets = Vec::new();
-    for line in want {
-        if let (Some(mid), Some(kind)) = (&line.mid, convert::codec_kind(line.kind)) {
-            targets.push((find(&existing, mid, "make_offer")?, kind, line.direction));
+/// The RTP of one connection. Clones are the same.
+#[derive(Clone, Default)]
+pub(crate) struct Media(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    /// What our streams have in common (RFC 3550 §6.5.1).
+    cname: String,
+    /// Our streams on each m-line, by mid, from its first description on.
+    streams: HashMap<String, Streams>,
+    lines: Vec<Line>,
+    /// Whose a remote stream is: an index of `lines`.
+    routes: HashMap<u32, usize>,
+    /// An offer of ours awaits its answer.
+    offering: bool,
+    early: VecDeque<(rtp::Packet, Instant)>,
+    rtcp: VecDeque<Vec<Box<dyn RtcpPacket>>>,
+    packets: VecDeque<rtp::Packet>,
+    /// Which line sends the next frame, if it has one.
+    turn: usize,
+}
+
+impl fmt::Debug for Media {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Media").finish_non_exhaustive()
+    }
+}
+
+impl Media {
+    /// A local description as the remote peer is to see it: with our streams.
+    pub(crate) fn declare(&self, sdp: &str) -> String {
+        let State { cname, streams, .. } = &mut *lock(&self.0);
+        if cname.is_empty() {
+            *cname = format!("{:016x}", formats::random());
+        }
+        formats::declare(sdp, cname, |mid| streams_of(streams, mid))
+    }
+
+    /// Whether an offer of ours awaits its answer. Media that the answer tells of may come before it.
+    pub(crate) fn set_offering(&self, offering: bool) {
+        let mut state = lock(&self.0);
+        state.offering = offering;
+        if !offering {
+            state.early.clear();
         }
     }
-    // Those of a dropped offer come first in the next one, whatever is asked for.
-    let mut left = existing
-        .iter()
-        .filter(|t| t.mid.as_deref().is_none_or(|mid| !old.contains(mid)));
-    for line in want.iter().filter(|line| line.mid.is_none()) {
-        let Some(kind) = convert::codec_kind(line.kind) else {
-            continue;
-        };
-        match left.next() {
-            Some(transceiver) => targets.push((Arc::clone(&transceiver.handle), kind, line.direction)),
-            None => add_transceiver(pc, kind, line.direction).await?,
+
+    /// An offer and an answer are in force, with the ports of `want`. `wait` starts the task that waits for a port.
+    pub(crate) fn settle(
+        &self,
+        local: &Sdp,
+        remote: &Sdp,
+        want: &[MLine],
+        wait: impl Fn(TrackPort) -> AbortHandle,
+    ) {
+        let state = &mut *lock(&self.0);
+        let mut before = std::mem::take(&mut state.lines);
+        let said = formats::parse(&local.to_string());
+        let heard = formats::parse(&remote.to_string());
+        let formats = said.into_iter().zip(heard);
+        let sections = local.sections().zip(remote.sections()).zip(want).zip(formats);
+        for (((ours, theirs), want), ((mid, said), (_, heard))) in sections {
+            let Some(port) = &want.track else { continue };
+            if ours.is_rejected() || theirs.is_rejected() {
+                continue;
+            }
+            let known = before.iter().position(|line| line.mid == mid);
+            let mut line = if let Some(index) = known {
+                before.swap_remove(index)
+            } else {
+                let streams = streams_of(&mut state.streams, &mid);
+                Line::new(mid, streams, port.clone(), wait(port.clone()))
+            };
+            if line.port != *port {
+                line.set_port(port.clone(), wait(port.clone()));
+            }
+            let direction = ours.direction().intersection(theirs.direction().reversed());
+            line.configure(said, heard, direction.receives());
+            state.lines.push(line);
+        }
+        state.routes.clear();
+        for (index, line) in state.lines.iter().enumerate() {
+            state
+                .routes
+                .extend(line.remote_streams().map(|ssrc| (ssrc, index)));
+        }
+        state.offering = false;
+        for (packet, at) in std::mem::take(&mut state.early) {
+            state.take_rtp(packet, at);
         }
     }
-    align(pc, &targets, existing.len(), "make_offer").await
-}
 
-async fn add_transceiver(pc: &dyn PeerConnection, kind: RtpCodecKind, direction: Direction) -> Result<()> {
-    let failed = ours("make_offer");
-    let wanted = convert::direction(direction);
-    let init = RTCRtpTransceiverInit {
-        // The library makes none that is inactive.
-        direction: match direction {
-            Direction::Inactive => RTCRtpTransceiverDirection::Recvonly,
-            _ => wanted,
-        },
-        streams: Vec::new(),
-        // One encoding of any codec; the library gives it an SSRC.
-        send_encodings: if direction.sends() {
-            vec![rtc_default()]
-        } else {
-            Vec::new()
-        },
-    };
-    let transceiver = pc
-        .add_transceiver_from_kind(kind, Some(init))
-        .await
-        .map_err(failed)?;
-    if direction == Direction::Inactive {
-        transceiver
-            .set_direction(wanted)
-            .await
-            .map_err(ours("make_offer"))?;
+    /// Counts of each m-line, by mid.
+    pub(crate) fn stats(&self) -> Vec<(String, RtpStats)> {
+        let state = lock(&self.0);
+        let lines = state.lines.iter();
+        lines.map(|line| (line.mid.clone(), line.stats())).collect()
     }
-    Ok(())
-}
 
-/// Gives each transceiver its direction, and a sender where it is to send.
-pub(crate) async fn align(
-    pc: &dyn PeerConnection,
-    targets: &[(Arc<dyn RtpTransceiver>, RtpCodecKind, Direction)],
-    existing: usize,
-    operation: &'static str,
-) -> Result<()> {
-    for (transceiver, kind, direction) in targets {
-        // The library attaches a track to the first transceiver of its kind that has none, so earlier ones may
-        // get a sender that they do not use: their direction, set below, says that.
-        while direction.sends() && transceiver.sender().await.map_err(ours(operation))?.is_none() {
-            let sender = pc
-                .add_track(Arc::new(silent_track(*kind)))
-                .await
-                .map_err(ours(operation))?;
-            let attached = transceivers(pc, operation).await?.len() == existing;
-            if !attached {
-                let _ = pc.remove_track(&sender).await;
-                return Err(unexpected(
-                    operation,
-                    "webrtc-rs cannot send on this m-line any more",
-                ));
+    fn take_rtp(&self, packet: rtp::Packet, now: Instant) {
+        lock(&self.0).take_rtp(packet, now);
+    }
+
+    fn take_rtcp(&self, packets: &[Box<dyn RtcpPacket>], now: Instant) {
+        lock(&self.0).take_rtcp(packets, now);
+    }
+
+    /// The next packet for the wire.
+    fn next(&self, now: Instant) -> Option<Outgoing> {
+        let mut state = lock(&self.0);
+        loop {
+            if let Some(rtcp) = state.rtcp.pop_front() {
+                return Some(Outgoing::Rtcp(rtcp));
+            }
+            if let Some(packet) = state.packets.pop_front() {
+                return Some(Outgoing::Rtp(packet));
+            }
+            if !state.fill(now) {
+                return None;
             }
         }
     }
-    for (transceiver, _, direction) in targets {
-        let wanted = convert::direction(*direction);
-        if transceiver.direction().await.map_err(ours(operation))? != wanted {
-            transceiver.set_direction(wanted).await.map_err(ours(operation))?;
+
+    /// When there is something to do though nothing happens. `sends`: also to send.
+    fn deadline(&self, sends: bool) -> Option<Instant> {
+        let state = lock(&self.0);
+        let lines = state.lines.iter();
+        lines.filter_map(|line| line.deadline(sends)).min()
+    }
+
+    fn on_time(&self, now: Instant) {
+        for line in &mut lock(&self.0).lines {
+            line.on_time(now);
         }
     }
-    Ok(())
+
+    #[cfg(test)]
+    pub(crate) fn routes(&self) -> usize {
+        lock(&self.0).routes.len()
+    }
+
+    /// Where the m-lines' next packets begin.
+    #[cfg(test)]
+    pub(crate) fn start_at(&self, sequence: u16) {
+        for line in &mut lock(&self.0).lines {
+            line.sender.start_at(sequence);
+        }
+    }
 }
 
-/// A transceiver and its mid.
-pub(crate) struct Transceiver {
-    mid: Option<String>,
-    handle: Arc<dyn RtpTransceiver>,
+fn streams_of(streams: &mut HashMap<String, Streams>, mid: &str) -> Streams {
+    *streams.entry(mid.to_owned()).or_insert_with(Streams::random)
 }
 
-/// The one of a mid.
-pub(crate) fn find(
-    transceivers: &[Transceiver],
-    mid: &str,
-    operation: &'static str,
-) -> Result<Arc<dyn RtpTransceiver>> {
-    transceivers
-        .iter()
-        .find(|t| t.mid.as_deref() == Some(mid))
-        .map(|t| Arc::clone(&t.handle))
-        .ok_or_else(|| unexpected(operation, format!("webrtc-rs has no transceiver for mid {mid}")))
-}
+impl State {
+    fn take_rtp(&mut self, packet: rtp::Packet, now: Instant) {
+        let ssrc = packet.header.ssrc;
+        let known = self.routes.get(&ssrc).copied();
+        let Some(index) = known.or_else(|| self.learn(&packet)) else {
+            return self.keep_early(packet, now);
+        };
+        let line = &mut self.lines[index];
+        if line.receives {
+            line.take_rtp(packet, now);
+        } else {
+            self.keep_early(packet, now);
+        }
+    }
 
-/// A default of a type that has no name in `webrtc`.
-fn rtc_default<T: Default>() -> T {
-    T::default()
-}
+    fn keep_early(&mut self, packet: rtp::Packet, now: Instant) {
+        if self.offering && self.early.len() < MAX_EARLY {
+            self.early.push_back((packet, now));
+        }
+    }
 
-/// A track without a source: it makes an m-line that sends.
-fn silent_track(kind: RtpCodecKind) -> TrackLocalStaticRTP {
-    let id = format!("visavis-{kind}");
-    TrackLocalStaticRTP::new(MediaStreamTrack::new(
-        id.clone(),
-        id.clone(),
-        id,
-        kind,
-        vec![rtc_default()],
-    ))
-}
+    /// Finds the m-line of a stream that no description declared (RFC 9143 §9.2).
+    fn learn(&mut self, packet: &rtp::Packet) -> Option<usize> {
+        let header = &packet.header;
+        let is_named = |line: &Line| {
+            let id = line.mid_extension()?;
+            Some(header.get_extension(id)? == line.mid.as_bytes())
+        };
+        let named = self.lines.iter().position(|line| is_named(line) == Some(true));
+        let has_format = |line: &Line| line.receiver.format(header.payload_type).is_some();
+        let by_format = || {
+            // With an answer to come, the stream may be of a new m-line.
+            let mut having = self.lines.iter().enumerate().filter(|(_, line)| has_format(line));
+            let first = having.next().filter(|_| !self.offering)?;
+            having.next().is_none().then_some(first.0)
+        };
+        let index = named.or_else(by_format)?;
+        if self.routes.len() >= MAX_ROUTES {
+            return None;
+        }
+        self.routes.insert(header.ssrc, index);
+        let receiver = &mut self.lines[index].receiver;
+        if let Some(Format::Codec(_)) = receiver.format(header.payload_type) {
+            receiver.set_ssrc(header.ssrc);
+        }
+        Some(index)
+    }
 
-/// What the library wrote must be what was asked for.
-pub(crate) fn check(sdp: &Sdp, want: &[MLine]) -> Result<()> {
-    let same = sdp.sections().len() == want.len()
-        && sdp.sections().zip(want).all(|(section, line)| {
-            section.kind() == Some(line.kind)
-                && line.mid.as_deref().is_none_or(|mid| section.mid() == Some(mid))
-        });
-    if same {
-        Ok(())
-    } else {
-        let wrote: Vec<_> = sdp
-            .sections()
-            .map(|s| s.kind().map_or_else(|| "?".into(), |k| k.to_string()))
-            .collect();
-        Err(unexpected(
-            "make_offer",
-            format!(
-                "webrtc-rs cannot write these m-lines in this order; it wrote {}",
-                wrote.join(", ")
-            ),
-        ))
+    fn take_rtcp(&mut self, packets: &[Box<dyn RtcpPacket>], now: Instant) {
+        for packet in packets {
+            let packet = packet.as_any();
+            if let Some(report) = packet.downcast_ref::<SenderReport>() {
+                let receivers = self.lines.iter_mut().map(|line| &mut line.receiver);
+                if let Some(receiver) = receivers.into_iter().find(|r| r.ssrc == Some(report.ssrc)) {
+                    receiver.on_sender_report(report, now);
+                }
+                report.reports.iter().for_each(|r| self.on_report(r, now));
+            } else if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
+                report.reports.iter().for_each(|r| self.on_report(r, now));
+            } else if let Some(nack) = packet.downcast_ref::<TransportLayerNack>() {
+                if let Some(line) = self.of_ours(nack.media_ssrc) {
+                    line.sender
+                        .on_nack(nack.nacks.iter().flat_map(|pair| pair.into_iter()));
+                }
+            } else if let Some(pli) = packet.downcast_ref::<PictureLossIndication>() {
+                self.keyframe_wanted(pli.media_ssrc);
+            } else if let Some(fir) = packet.downcast_ref::<FullIntraRequest>() {
+                fir.fir.iter().for_each(|entry| self.keyframe_wanted(entry.ssrc));
+            }
+        }
+    }
+
+    /// The m-line of a stream of ours.
+    fn of_ours(&mut self, ssrc: u32) -> Option<&mut Line> {
+        self.lines
+            .iter_mut()
+            .find(|line| line.sender.streams.ssrc == ssrc)
+    }
+
+    fn on_report(&mut self, report: &rtc::rtcp::reception_report::ReceptionReport, now: Instant) {
+        if let Some(line) = self.of_ours(report.ssrc) {
+            line.sender.on_report(report, now);
+        }
+    }
+
+    fn keyframe_wanted(&mut self, ssrc: u32) {
+        if let Some(line) = self.of_ours(ssrc) {
+            line.sender.sent.plis += 1;
+            line.port.request_keyframe();
+        }
+    }
+
+    /// Makes packets for the wire: feedback, then what was asked for, then one frame. `false`: there is nothing.
+    fn fill(&mut self, now: Instant) -> bool {
+        for line in &mut self.lines {
+            line.feedback(now, &self.cname, &mut self.rtcp);
+        }
+        if !self.rtcp.is_empty() {
+            return true;
+        }
+        let again = self.lines.iter_mut().find_map(|line| line.sender.resend(now));
+        if let Some(packet) = again {
+            self.packets.push_back(packet);
+            return true;
+        }
+        let count = self.lines.len();
+        for step in 0..count {
+            let index = (self.turn + step) % count;
+            let line = &mut self.lines[index];
+            if line.send_frame(now, &mut self.packets) {
+                // A report that the frame makes due goes out before its packets.
+                line.feedback(now, &self.cname, &mut self.rtcp);
+                self.turn = index + 1;
+                return true;
+            }
+        }
+        false
     }
 }

@@ -154,7 +154,9 @@ impl Runtime for PeerRuntime {
         if !self.is_driver() {
             return Box::pin(timer);
         }
-        self.link.driver_sleeps();
+        if !self.link.driver_sleeps() {
+            return Box::pin(tokio::task::yield_now());
+        }
         let link = Arc::clone(&self.link);
         Box::pin(async move {
             tokio::select! {

@@ -25,6 +25,13 @@ use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 /// So many reads of DTLS are held while ICE has no pair to take them from.
 const MAX_HELD: usize = 64;
 
+/// So many bytes of SRTP are held until DTLS is connected and ICE has a pair.
+const MAX_HELD_MEDIA: usize = 4 * 1024 * 1024;
+
+/// So many packets of media go out before the driver reads again, and others run. More would overflow the buffers of
+/// a receiver that shares our thread.
+const BURST: usize = 64;
+
 /// A datagram of DTLS with at least so many bytes carries data, not only acknowledgements.
 const DATA_LEN: usize = 400;
 
@@ -46,6 +53,7 @@ const INDICATION: [u8; 20] = [
 
 /// The record types of DTLS (RFC 7983 §7, RFC 5246 §6.2.1).
 const DTLS: std::ops::RangeInclusive<u8> = 20..=63;
+const SRTP: std::ops::RangeInclusive<u8> = 128..=191;
 const ALERT: u8 = 21;
 const FATAL: u8 = 2;
 
@@ -66,6 +74,9 @@ const FATAL: u8 = 2;
 ///   ([`stall`](Self::stall)), and what acknowledges them when the reader has caught up says so.
 /// * Without a selected pair, as during an ICE restart, what is sent is thrown away. Channels wait until there is
 ///   one ([`has_pair`](Self::has_pair)), rather than for a retransmission that comes later each time.
+/// * SRTP that comes in one pass with the end of the DTLS handshake is thrown away, for its keys reach SRTP only at the
+///   end of the pass. It is held until then ([`set_secured`](Self::set_secured)).
+/// * A pass sends all that there is to send. Media is sent in bursts ([`may_send`](Self::may_send)).
 /// * The end of DTLS is reported to nobody. An alert makes [`alerted`](Self::alerted) return when the driver has
 ///   handled it.
 #[derive(Default)]
@@ -90,7 +101,9 @@ pub(crate) struct Link {
     /// A fatal alert was sent or arrived before DTLS was connected.
     refused: AtomicBool,
     /// What arrived while no pair was selected. Here and not in a socket, for an ICE restart replaces those.
-    held: Mutex<VecDeque<Batch>>,
+    held: Mutex<Held>,
+    /// Packets of media in this pass of the driver.
+    burst: AtomicUsize,
     late: Mutex<Late>,
     sockets: Mutex<Vec<Weak<Socket>>>,
     pub(crate) counts: Counts,
@@ -135,9 +148,21 @@ impl Link {
         self.selected.load(SeqCst)
     }
 
-    /// DTLS is connected.
+    /// DTLS is connected: lets SRTP through.
     pub(crate) fn set_secured(&self) {
-        self.secured.store(true, Relaxed);
+        if !self.secured.swap(true, SeqCst) {
+            self.wake_sockets(|_| {});
+        }
+    }
+
+    /// Whether this pass of the driver may send a packet of media, or else the next one must.
+    pub(crate) fn may_send(&self) -> bool {
+        self.burst.load(Relaxed) < BURST
+    }
+
+    /// A packet of media was sent.
+    pub(crate) fn count_sent(&self) {
+        self.burst.fetch_add(1, Relaxed);
     }
 
     /// A channel of ours waits for its acknowledgement until the guard is dropped.
@@ -167,13 +192,24 @@ impl Link {
         Stalled(Arc::clone(self))
     }
 
-    /// Called when the driver goes to sleep: it has handled all that it has read.
-    pub(crate) fn driver_sleeps(&self) {
+    /// Called when the driver goes to sleep: it has handled all that it has read. `false`: it may have more to send.
+    pub(crate) fn driver_sleeps(&self) -> bool {
         if self.alert.load(Relaxed) && self.alert.swap(false, Relaxed) {
             self.alerted.notify_one();
         }
         if self.passes.receiver_count() > 0 {
             self.passes.send_modify(|n| *n += 1);
+        }
+        self.burst.swap(0, Relaxed) < BURST
+    }
+
+    /// Whether what begins with this byte must wait.
+    fn is_early(&self, first: u8) -> bool {
+        let selected = self.selected.load(SeqCst);
+        match first {
+            _ if DTLS.contains(&first) => !selected,
+            _ if SRTP.contains(&first) => !selected || !self.secured.load(SeqCst),
+            _ => false,
         }
     }
 
@@ -299,10 +335,7 @@ impl Socket {
             );
             return true;
         }
-        let mut given = None;
-        if self.link.selected.load(SeqCst) {
-            given = lock(&self.link.held).pop_front();
-        }
+        let mut given = lock(&self.link.held).pop(&self.link);
         if given.is_none() && self.link.stalled.load(SeqCst) == 0 {
             given = lock(&self.link.late).pop();
         }
@@ -314,7 +347,7 @@ impl Socket {
             self.link.observe(&contents);
             return true;
         }
-        // What is held for later must be looked at again only when a pair is selected.
+        // What is held for later must be looked at again only when a pair is selected, or DTLS connected.
         self.has_side.store(false, SeqCst);
         false
     }
@@ -329,18 +362,14 @@ impl Socket {
         self.has_side.load(SeqCst)
     }
 
-    /// Keeps a read of DTLS for when ICE has selected a pair. Returns whether it did.
+    /// Keeps a read for when the library can take it. Returns whether it did.
     fn hold(&self, contents: &[u8], meta: RecvMeta) -> bool {
-        if self.link.selected.load(SeqCst) || !is_dtls(contents) {
+        let Some(&first) = contents.first().filter(|first| self.link.is_early(**first)) else {
             return false;
-        }
-        let mut held = lock(&self.link.held);
-        if held.len() < MAX_HELD {
-            held.push_back((contents.into(), meta));
-        }
-        drop(held);
-        // A pair may have been selected since.
-        if self.link.selected.load(SeqCst) {
+        };
+        lock(&self.link.held).push(first, (contents.into(), meta));
+        // Its time may have come since.
+        if !self.link.is_early(first) {
             self.has_side.store(true, SeqCst);
         }
         true
@@ -374,6 +403,41 @@ impl Socket {
         buffer[..oldest.len()].copy_from_slice(&oldest);
         *meta = its_meta;
         false
+    }
+}
+
+/// Reads that came too early.
+#[derive(Default)]
+struct Held {
+    dtls: VecDeque<Batch>,
+    media: VecDeque<Batch>,
+    media_bytes: usize,
+}
+
+impl Held {
+    fn push(&mut self, first: u8, read: Batch) {
+        if DTLS.contains(&first) {
+            if self.dtls.len() < MAX_HELD {
+                self.dtls.push_back(read);
+            }
+        } else if self.media_bytes + read.0.len() <= MAX_HELD_MEDIA {
+            self.media_bytes += read.0.len();
+            self.media.push_back(read);
+        }
+    }
+
+    fn pop(&mut self, link: &Link) -> Option<Batch> {
+        if !link.is_early(*DTLS.start())
+            && let Some(read) = self.dtls.pop_front()
+        {
+            return Some(read);
+        }
+        if link.is_early(*SRTP.start()) {
+            return None;
+        }
+        let read = self.media.pop_front()?;
+        self.media_bytes -= read.0.len();
+        Some(read)
     }
 }
 

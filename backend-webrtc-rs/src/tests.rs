@@ -1,5 +1,7 @@
 //! The engine against itself, without core's peer connection: two hosts of a simulated network in virtual time.
 
+mod frames;
+
 use crate::WebrtcRs;
 use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio::{
