@@ -2,26 +2,33 @@
 
 use crate::{
     args::CallArgs,
-    backends,
+    backends, media,
     narrate::Narrator,
     numbers::millis,
-    out::{BOLD, Out, Progress, RED, note, paint, style_of},
-    report::{self, ExitReason, Messages, PeerReport, Report, SCHEMA_VERSION},
+    out::{BOLD, Out, Progress, paint, style_of},
+    outcome::{Ended, end, fail, fail_at},
+    report::{self, ExitReason, Report},
+    resources::{self, Cpu, alive_tasks},
     signals::Interrupt,
-    steps, talk,
+    steps,
+    talk::{self, Heard},
 };
-use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use anstyle::Style;
+use std::{future::pending, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 use tokio::{
-    runtime::Handle,
-    time::{Instant, sleep, timeout},
+    sync::{mpsc, watch},
+    time::{Instant, timeout},
 };
 use visavis_core::{
-    Call, CallFailure, CallSide, ConnectionState, IceMode, Mark, PairConfig, PeerConfig, PeerPair, SamePage,
-    Side,
+    Call, CallFailure, CallSide, ConnectionState, IceMode, PairConfig, PeerConfig, PeerPair, SamePage, Side,
 };
+use visavis_media::session::{CallMedia, MediaPlan, OpenMedia};
 
 /// Stats are a matter of microseconds; a peer that takes longer than this has none.
 const STATS_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What has to arrive of a call with media, however short it is: a picture, and 200 ms of sound, with a beep in it.
+const AT_LEAST: (u64, u64) = (1, 10);
 
 /// Makes the calls; the exit code.
 pub(crate) async fn run(args: &CallArgs, out: &mut Out) -> io::Result<u8> {
@@ -68,16 +75,10 @@ struct Caller {
     pair: SamePage,
     names: [&'static str; 2],
     ice: IceMode,
+    plan: MediaPlan,
     duration: Duration,
     patience: Duration,
     interrupt: Interrupt,
-}
-
-/// How the conversation ended.
-enum Ended {
-    Done,
-    Interrupted,
-    Broken(String),
 }
 
 impl Caller {
@@ -91,6 +92,7 @@ impl Caller {
         let mut config = PairConfig {
             ice: args.ice.into(),
             timeout: args.timeout,
+            media: args.plan().pair_media(),
             ..PairConfig::default()
         };
         for (side, peer) in [(0, &mut config.offerer), (1, &mut config.answerer)] {
@@ -107,6 +109,7 @@ impl Caller {
             names: [offerer.name(), answerer.name()],
             ice: config.ice,
             pair: SamePage::new(offerer, answerer, config),
+            plan: args.plan(),
             duration: args.duration(),
             patience: args.timeout,
             interrupt: Interrupt::listen()?,
@@ -135,6 +138,8 @@ impl Caller {
         };
         let texts = if self.duration.is_zero() {
             "a text each way".to_owned()
+        } else if args.duration.is_none() && self.plan.is_finite() {
+            "texts until the file ends".to_owned()
         } else {
             format!("texts for {:?}", self.duration)
         };
@@ -143,25 +148,33 @@ impl Caller {
             paint(style_of(Side::Offerer), format!("{offerer} (offerer)")),
             paint(style_of(Side::Answerer), format!("{answerer} (answerer)")),
         ))?;
-        if args.is_series() {
-            return out.line("");
+        if let Some(media) = media::introduction(&self.plan) {
+            out.wrapped(0, Style::new(), &media)?;
         }
-        out.line("")?;
-        out.line(paint(
-            BOLD,
-            format!("{:>9}  {:<21}{:<24}{:>8}", "ms", "who", "step", "since"),
-        ))
+        out.line("")
     }
 
-    /// One call from Call to Hang Up.
+    /// One call from Start to Hang Up.
     async fn call(&mut self, run: u32, warmup: bool, quiet: bool, out: &mut Out) -> io::Result<Report> {
-        if self.pair.state().can_start() {
-            self.pair.start().await.map_err(io::Error::other)?;
+        let mut report = Report::new(run, warmup, self.names, self.ice);
+        let opened = match self.start().await {
+            Ok(opened) => opened,
+            Err(error) => {
+                fail_at(&mut report, steps::SOURCES, media::refused(&error));
+                return Ok(report);
+            }
+        };
+        if !quiet {
+            opened
+                .notes()
+                .iter()
+                .try_for_each(|note| out.line(format!("note: {note}\n")))?;
+            let heading = format!("{:>9}  {:<21}{:<24}{:>8}", "ms", "who", "step", "since");
+            out.line(paint(BOLD, heading))?;
         }
-        let tasks = alive_tasks();
+        let (tasks, cpu) = (alive_tasks(), Cpu::start());
         let steps = (!quiet).then(|| self.pair.events());
-        let (mut narrator, echoes) = Narrator::new(steps, self.ice);
-        let mut report = self.blank(run, warmup);
+        let (mut narrator, tell) = Narrator::new(steps, self.ice);
         match narrator.during(out, self.connect()).await? {
             Err(failure) => {
                 narrator.flush(out).await?;
@@ -169,18 +182,13 @@ impl Caller {
             }
             Ok(call) => {
                 report.setup_ms = Some(millis(call.setup()));
-                let talk = async {
-                    tokio::select! {
-                        biased;
-                        () = self.interrupt.wait() => Ended::Interrupted,
-                        reason = broken(&call) => Ended::Broken(reason),
-                        result = talk::exchange(&call, self.duration, self.patience, &echoes) => match result {
-                            Ok(()) => Ended::Done,
-                            Err(reason) => Ended::Broken(reason),
-                        },
-                    }
-                };
+                let mut media = None;
+                let talk = self.talk(&call, opened, &mut media, &tell);
                 let ended = narrator.during(out, talk).await?;
+                if let Some(media) = media {
+                    report.media = narrator.during(out, media.finish()).await?;
+                }
+                report.cpu_percent = cpu.percent();
                 let peers = async { tokio::join!(call.offerer.peer.stats(), call.answerer.peer.stats()) };
                 let stats = timeout(STATS_PATIENCE, peers).await.ok();
                 let (offerer, answerer) = stats.map_or((None, None), |(a, b)| (a.ok(), b.ok()));
@@ -194,20 +202,65 @@ impl Caller {
                     report.side(side).counted(stats.as_ref(), channel.stats());
                 }
                 report.round_trips(&narrator.rtts);
-                report.exit_reason = match ended {
-                    Ended::Done => ExitReason::Done,
-                    Ended::Interrupted => ExitReason::Interrupted,
-                    Ended::Broken(reason) => {
-                        complain(steps::MESSAGES, &format!("the call broke: {reason}"));
-                        report.failed_step = Some(steps::MESSAGES);
-                        report.error = Some(reason);
-                        ExitReason::Failed
-                    }
-                };
+                end(&mut report, ended);
             }
         }
-        count_resources(&mut report, tasks).await;
+        resources::count(&mut report, tasks).await;
         Ok(report)
+    }
+
+    /// Start: opens the sources.
+    async fn start(&self) -> visavis_core::Result<OpenMedia> {
+        let opened = OpenMedia::open(&self.plan).await?;
+        if self.pair.state().can_start() {
+            self.pair.start().await?;
+        }
+        Ok(opened)
+    }
+
+    /// What goes on while the call is up: texts, pictures and sound, until one of them breaks or it is time.
+    async fn talk(
+        &self,
+        call: &Arc<Call>,
+        opened: OpenMedia,
+        media: &mut Option<CallMedia>,
+        tell: &mpsc::UnboundedSender<Heard>,
+    ) -> Ended {
+        let (over, is_over) = watch::channel(false);
+        let talk = async {
+            if !self.plan.is_empty() {
+                let started = CallMedia::start(call, &self.plan, opened, self.patience).await;
+                *media = Some(started.map_err(|error| (steps::MEDIA, error.to_string()))?);
+            }
+            let texts = talk::exchange(call, self.duration, &is_over, self.patience, tell);
+            let watched = async {
+                if let Some(media) = media.as_mut() {
+                    media::watch(media, tell).await;
+                    over.send_replace(true);
+                }
+                pending::<()>().await;
+            };
+            tokio::select! {
+                texts = texts => texts.map_err(|reason| (steps::MESSAGES, reason))?,
+                () = watched => {}
+            }
+            if let Some(media) = media.as_ref()
+                && !*is_over.borrow()
+            {
+                // If nothing comes, the report says what is missing.
+                let _ = timeout(self.patience, media.arrived(AT_LEAST.0, AT_LEAST.1)).await;
+            }
+            Ok(())
+        };
+        tokio::select! {
+            biased;
+            () = self.interrupt.wait() => Ended::Interrupted,
+            reason = broken(call) => Ended::Broken(steps::MESSAGES, reason),
+            result = talk => match result {
+                Ok(()) => Ended::Done,
+                Err((step, reason)) => Ended::Broken(step, reason),
+            },
+        }
     }
 
     /// Makes the call, unless the program is asked to end.
@@ -217,32 +270,6 @@ impl Caller {
             biased;
             result = &mut call => result,
             () = self.interrupt.wait() => tokio::join!(call, self.pair.hang_up()).0,
-        }
-    }
-
-    fn blank(&self, run: u32, warmup: bool) -> Report {
-        let peer = |stack| PeerReport {
-            stack,
-            ..PeerReport::default()
-        };
-        Report {
-            schema_version: SCHEMA_VERSION,
-            run,
-            warmup,
-            pair: self.names.join(":"),
-            ice: self.ice,
-            exit_reason: ExitReason::Failed,
-            failed_step: None,
-            failed_side: None,
-            error: None,
-            setup_ms: None,
-            hang_up_ms: None,
-            messages: Messages::default(),
-            offerer: peer(self.names[0]),
-            answerer: peer(self.names[1]),
-            threads: None,
-            fds: None,
-            tasks: None,
         }
     }
 }
@@ -264,62 +291,4 @@ async fn broken(call: &Call) -> String {
         reason = over(Side::Offerer) => reason,
         reason = over(Side::Answerer) => reason,
     }
-}
-
-/// Writes down, and says on standard error, why there was no call.
-fn fail(report: &mut Report, failure: &CallFailure, began: Instant) {
-    for (side, timeline) in [Side::Offerer, Side::Answerer]
-        .into_iter()
-        .zip(&failure.timelines)
-    {
-        report.side(side).reached(timeline, began);
-    }
-    if failure.hung_up {
-        report.exit_reason = ExitReason::Interrupted;
-        return;
-    }
-    let step = failure.step.map_or("peer_created", Mark::name);
-    report.failed_step = Some(step);
-    report.failed_side = Some(failure.side);
-    report.error = Some(failure.reason.clone());
-    let label = failure.step.map_or("peer created", steps::label);
-    complain(
-        step,
-        &format!(
-            "the call failed after {:.1} s: the {} did not reach `{label}`: {}",
-            failure.after.as_secs_f64(),
-            failure.side,
-            failure.reason
-        ),
-    );
-}
-
-fn complain(step: &str, what: &str) {
-    note(format!("{} {what}", paint(RED, "error:")));
-    note(format!("  {} {}", paint(BOLD, "try:"), steps::advice(step)));
-}
-
-/// Counts what this process holds after a call, so that a leak shows. `before` is how many tasks there were.
-async fn count_resources(report: &mut Report, before: usize) {
-    // A closed peer's task may still be on its last line.
-    let patience = Instant::now() + Duration::from_millis(100);
-    while alive_tasks() > before && Instant::now() < patience {
-        sleep(Duration::from_millis(1)).await;
-    }
-    report.tasks = Some(alive_tasks());
-    // Linux only; unknown elsewhere.
-    report.threads = std::fs::read_to_string("/proc/self/status")
-        .ok()
-        .and_then(|status| {
-            let line = status.lines().find_map(|l| l.strip_prefix("Threads:"))?;
-            line.trim().parse().ok()
-        });
-    // Reading the directory holds a descriptor of its own.
-    report.fds = std::fs::read_dir("/proc/self/fd")
-        .ok()
-        .map(|fds| fds.count().saturating_sub(1));
-}
-
-fn alive_tasks() -> usize {
-    Handle::current().metrics().num_alive_tasks()
 }

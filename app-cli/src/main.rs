@@ -6,10 +6,14 @@
 mod args;
 mod backends;
 mod call;
+mod devices;
+mod media;
 mod narrate;
 mod numbers;
 mod out;
+mod outcome;
 mod report;
+mod resources;
 mod sdp;
 mod signals;
 mod steps;
@@ -17,13 +21,12 @@ mod talk;
 
 use anstream::ColorChoice;
 use args::{Cli, Command, SdpCommand};
-use clap::Parser;
 use out::Out;
 use std::{error::Error, io, process::ExitCode, time::Duration};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_and_check();
     match run(cli) {
         Ok(code) => code.into(),
         // Whoever read our output has seen enough.
@@ -45,6 +48,10 @@ fn run(cli: Cli) -> Result<u8, Box<dyn Error>> {
         Command::Call(args) => {
             log(args.verbosity.level);
             drive(async { Ok(call::run(&args, &mut out).await?) })
+        }
+        Command::Devices(args) => {
+            devices::run(&args, &mut out)?;
+            Ok(0)
         }
         Command::Sdp(args) => {
             log(match &args.command {

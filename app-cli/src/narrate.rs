@@ -4,7 +4,7 @@ use crate::{
     numbers::millis,
     out::{BOLD, DIM, Out, paint, style_of},
     steps,
-    talk::Echoed,
+    talk::{Echoed, Heard},
 };
 use std::{collections::HashSet, future::Future, io, pin::pin, time::Duration};
 use tokio::{
@@ -27,7 +27,7 @@ pub(crate) struct Narrator {
     last: Duration,
     ice: IceMode,
     steps: Option<PairEvents>,
-    echoed: mpsc::UnboundedReceiver<Echoed>,
+    heard: mpsc::UnboundedReceiver<Heard>,
     pending: Vec<(Instant, Said)>,
     explained: HashSet<&'static str>,
     /// The round trips of the texts so far.
@@ -44,19 +44,19 @@ enum Said {
 
 impl Narrator {
     /// Follows a call that begins now, aloud if there are `steps`.
-    pub(crate) fn new(steps: Option<PairEvents>, ice: IceMode) -> (Self, mpsc::UnboundedSender<Echoed>) {
-        let (echoes, echoed) = mpsc::unbounded_channel();
+    pub(crate) fn new(steps: Option<PairEvents>, ice: IceMode) -> (Self, mpsc::UnboundedSender<Heard>) {
+        let (tell, heard) = mpsc::unbounded_channel();
         let narrator = Self {
             began: Instant::now(),
             last: Duration::ZERO,
             ice,
             steps,
-            echoed,
+            heard,
             pending: Vec::new(),
             explained: HashSet::new(),
             rtts: Vec::new(),
         };
-        (narrator, echoes)
+        (narrator, tell)
     }
 
     /// When the call began.
@@ -72,7 +72,11 @@ impl Narrator {
             tokio::select! {
                 result = &mut work => return Ok(result),
                 Some(event) = next(&mut self.steps) => self.hear(&event),
-                Some(echoed) = self.echoed.recv() => self.hear_text(echoed),
+                Some(heard) = self.heard.recv() => match heard {
+                    Heard::Echo(echoed) => self.hear_text(echoed),
+                    Heard::Progress(text) if self.steps.is_some() => out.status(&text)?,
+                    Heard::Progress(_) => {}
+                },
                 () = sleep_until(held_until.unwrap_or(self.began)), if held_until.is_some() => self.tell(out)?,
             }
         }
@@ -80,12 +84,15 @@ impl Narrator {
 
     /// Tells what is left.
     pub(crate) async fn flush(&mut self, out: &mut Out) -> io::Result<()> {
+        out.status("")?;
         if self.steps.is_some() {
             // The tasks that bring the steps may be a moment behind.
             self.during(out, sleep(HOLD)).await?;
         }
-        while let Ok(echoed) = self.echoed.try_recv() {
-            self.hear_text(echoed);
+        while let Ok(heard) = self.heard.try_recv() {
+            if let Heard::Echo(echoed) = heard {
+                self.hear_text(echoed);
+            }
         }
         self.tell(out)
     }

@@ -34,6 +34,9 @@ pub(crate) fn paint(style: Style, text: impl Display) -> String {
 #[derive(Debug)]
 pub(crate) struct Out {
     width: usize,
+    terminal: bool,
+    /// What stands on the last line of a terminal, below all that is written.
+    status: String,
 }
 
 impl Out {
@@ -42,13 +45,31 @@ impl Out {
         let terminal = terminal_size::terminal_size_of(io::stdout());
         Self {
             width: terminal.map_or(100, |(width, _)| usize::from(width.0).clamp(40, 120)),
+            terminal: io::stdout().is_terminal(),
+            status: String::new(),
         }
     }
 
     /// A line, its colours left out unless it goes to a terminal that wants them.
-    #[expect(clippy::unused_self, reason = "whoever writes has been given standard output")]
     pub(crate) fn line(&mut self, text: impl Display) -> io::Result<()> {
-        writeln!(anstream::stdout(), "{text}")
+        if self.status.is_empty() {
+            return writeln!(anstream::stdout(), "{text}");
+        }
+        let mut out = anstream::stdout();
+        write!(out, "\r\x1b[K{text}\n{}", self.status)?;
+        out.flush()
+    }
+
+    /// Keeps `text` on the last line of a terminal, until another one or an empty one takes its place.
+    pub(crate) fn status(&mut self, text: &str) -> io::Result<()> {
+        if !self.terminal || (text.is_empty() && self.status.is_empty()) {
+            return Ok(());
+        }
+        // A line that is too long would wrap and could not be taken back.
+        self.status = text.chars().take(self.width.saturating_sub(1)).collect();
+        let mut out = anstream::stdout();
+        write!(out, "\r\x1b[K{}", self.status)?;
+        out.flush()
     }
 
     /// A line of JSON.

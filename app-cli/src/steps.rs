@@ -30,7 +30,10 @@ pub(crate) fn sentence(side: Side, mark: Mark, ice: IceMode) -> &'static str {
         (Mark::PeerCreated, _) => {
             "A peer connection exists and its UDP sockets are bound. Nothing has been sent."
         }
-        (Mark::MediaReady, _) => "The sources of sound and pictures are open.",
+        (Mark::MediaReady, _) => {
+            "The sources of sound and pictures start, with one common time 0, so that what belongs together stays \
+             together."
+        }
         (Mark::OfferCreated, _) => {
             "The offer is a text (SDP) that says what this peer wants, here a data channel, and how to know it: \
              ICE credentials and the fingerprint of its certificate."
@@ -75,8 +78,12 @@ pub(crate) fn sentence(side: Side, mark: Mark, ice: IceMode) -> &'static str {
         (Mark::ChannelOpen, Answerer) => {
             "The announcement (DCEP) came with the channel's name and its rules. It is open on this side too."
         }
-        (Mark::FirstPacket, _) => "The first packet of sound or pictures has arrived.",
-        (Mark::FirstFrameDecoded, _) => "The first picture is there to be seen.",
+        (Mark::FirstPacket, _) => {
+            "The first packet of sound or pictures has arrived: RTP, encrypted (SRTP) with keys that DTLS agreed on."
+        }
+        (Mark::FirstFrameDecoded, _) => {
+            "All packets of a keyframe were put together and decoded: the first picture is there to be seen."
+        }
         _ => "",
     }
 }
@@ -84,7 +91,13 @@ pub(crate) fn sentence(side: Side, mark: Mark, ice: IceMode) -> &'static str {
 /// The step that a call fails at when it was set up and then broke.
 pub(crate) const MESSAGES: &str = "messages";
 
-/// What to try when a call failed at this step, which is a [`Mark`]'s name or [`MESSAGES`].
+/// The step that a call fails at whose pictures or sound are not as they were sent.
+pub(crate) const MEDIA: &str = "media";
+
+/// The step that a call fails at whose sources cannot be opened.
+pub(crate) const SOURCES: &str = "media_ready";
+
+/// What to try when a call failed at this step, which is a [`Mark`]'s name, [`MESSAGES`] or [`MEDIA`].
 pub(crate) fn advice(step: &str) -> &'static str {
     match step {
         "peer_created" => {
@@ -115,6 +128,14 @@ pub(crate) fn advice(step: &str) -> &'static str {
         MESSAGES => {
             "the call was up and then broke: the network went away, or texts were lost. Run it again with `-vv`."
         }
+        SOURCES => {
+            "`visavis devices` lists what there is, and how to get what this build lacks. `--video pattern --audio \
+             tone` needs no device and no file."
+        }
+        MEDIA => {
+            "the call was up, but pictures or sound were not as they were sent. A machine that is too busy does that \
+             too: try a smaller --size, a lower --fps or a release build. `-v` shows more."
+        }
         _ => "run it again with `-vv` for a log of what happened.",
     }
 }
@@ -140,5 +161,6 @@ mod tests {
         for mark in visavis_core::CallFailure::STEPS {
             assert_ne!(advice(mark.name()), advice("anything else"), "{mark:?}");
         }
+        assert_eq!(SOURCES, Mark::MediaReady.name());
     }
 }

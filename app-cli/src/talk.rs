@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, collections::VecDeque, time::Duration};
 use tokio::{
-    sync::{Notify, mpsc},
+    sync::{Notify, mpsc, watch},
     time::{Instant, sleep_until, timeout},
 };
 use visavis_core::{Call, DataChannel, Side};
@@ -12,6 +12,15 @@ const PERIOD: Duration = Duration::from_millis(250);
 
 /// What an echo begins with.
 const ECHO: &str = "echo of ";
+
+/// What is heard of a call while it lasts.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    /// A text has come back.
+    Echo(Echoed),
+    /// How the media does.
+    Progress(String),
+}
 
 /// A text that has come back.
 #[derive(Debug)]
@@ -26,7 +35,8 @@ pub(crate) struct Echoed {
     pub(crate) rtt: Duration,
 }
 
-/// Sends texts both ways for `duration`, one at least, and waits for their echoes, at most `patience`.
+/// Sends texts both ways for `duration` or until it is `over`, one at least, and waits for their echoes, at most
+/// `patience`.
 ///
 /// # Errors
 ///
@@ -34,18 +44,19 @@ pub(crate) struct Echoed {
 pub(crate) async fn exchange(
     call: &Call,
     duration: Duration,
+    over: &watch::Receiver<bool>,
     patience: Duration,
-    echoed: &mpsc::UnboundedSender<Echoed>,
+    heard: &mpsc::UnboundedSender<Heard>,
 ) -> Result<(), String> {
     let [offerer, answerer] = [Side::Offerer, Side::Answerer].map(|side| Speaker {
         side,
         channel: &call.side(side).channel,
         outstanding: RefCell::default(),
         answered: Notify::new(),
-        echoed,
+        heard,
     });
     let talk = async {
-        tokio::try_join!(offerer.speak(duration), answerer.speak(duration))?;
+        tokio::try_join!(offerer.speak(duration, over), answerer.speak(duration, over))?;
         let echoes = async { tokio::join!(offerer.all_echoed(), answerer.all_echoed()) };
         timeout(patience, echoes)
             .await
@@ -66,11 +77,12 @@ struct Speaker<'a> {
     channel: &'a DataChannel,
     outstanding: RefCell<VecDeque<(String, Instant)>>,
     answered: Notify,
-    echoed: &'a mpsc::UnboundedSender<Echoed>,
+    heard: &'a mpsc::UnboundedSender<Heard>,
 }
 
 impl Speaker<'_> {
-    async fn speak(&self, duration: Duration) -> Result<(), String> {
+    async fn speak(&self, duration: Duration, over: &watch::Receiver<bool>) -> Result<(), String> {
+        let mut over = over.clone();
         let mut turn = Instant::now();
         let end = turn + duration;
         if self.side == Side::Answerer {
@@ -78,7 +90,10 @@ impl Speaker<'_> {
             turn = (turn + PERIOD / 2).min(end);
         }
         for number in 1.. {
-            sleep_until(turn).await;
+            let ended = wait(turn, &mut over).await;
+            if ended && number > 1 {
+                return Ok(());
+            }
             let text = format!("text {number} of the {}", self.side);
             self.outstanding
                 .borrow_mut()
@@ -89,7 +104,7 @@ impl Speaker<'_> {
                 break;
             }
         }
-        sleep_until(end).await;
+        wait(end, &mut over).await;
         Ok(())
     }
 
@@ -109,12 +124,12 @@ impl Speaker<'_> {
             match self.outstanding.borrow_mut().pop_front() {
                 // The channel is ordered, so echoes come in the order of what was sent.
                 Some((sent, when)) if sent == text => {
-                    let _ = self.echoed.send(Echoed {
+                    let _ = self.heard.send(Heard::Echo(Echoed {
                         side: self.side,
                         text: sent,
                         at,
                         rtt: at - when,
-                    });
+                    }));
                 }
                 expected => {
                     let expected = expected.map(|(text, _)| text);
@@ -137,5 +152,14 @@ impl Speaker<'_> {
             .send(text)
             .await
             .map_err(|error| format!("the {} cannot send: {error}", self.side))
+    }
+}
+
+/// Waits until `at`, or until it is over; whether it is.
+async fn wait(at: Instant, over: &mut watch::Receiver<bool>) -> bool {
+    tokio::select! {
+        biased;
+        Ok(_) = over.wait_for(|over| *over) => true,
+        () = sleep_until(at) => false,
     }
 }

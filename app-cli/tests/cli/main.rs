@@ -1,9 +1,17 @@
 //! The program as it is typed: its help, its messages, its exit codes, and a real call.
 
+mod media;
+
 use std::{
     io::{BufRead, BufReader},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
+
+/// What runs longer than this hangs.
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Runs `visavis`, away from any terminal and with nothing of the environment that changes its output.
 fn visavis(args: &str) -> Command {
@@ -21,7 +29,27 @@ fn visavis(args: &str) -> Command {
 }
 
 fn run(args: &str) -> Output {
-    visavis(args).output().expect("visavis runs")
+    let child = visavis(args).spawn().expect("visavis runs");
+    finish(child, args)
+}
+
+/// Waits until it ends, and not for ever.
+fn finish(child: Child, args: &str) -> Output {
+    let pid = child.id();
+    let (ended, end) = mpsc::channel();
+    thread::spawn(move || ended.send(child.wait_with_output()));
+    if let Ok(output) = end.recv_timeout(DEADLINE) {
+        return output.expect("visavis ends");
+    }
+    signal("-KILL", pid);
+    panic!("visavis {args} did not end within {DEADLINE:?}");
+}
+
+fn signal(signal: &str, pid: u32) {
+    let killed = Command::new("sh")
+        .args(["-c", r#"kill "$0" "$1""#, signal, &pid.to_string()])
+        .status();
+    assert!(killed.expect("a shell").success());
 }
 
 fn stdout(args: &str) -> String {
@@ -59,6 +87,7 @@ mod with_both_stacks {
         insta::assert_snapshot!("help_short", stdout("-h"));
         insta::assert_snapshot!("help_call", stdout("call --help"));
         insta::assert_snapshot!("help_backends", stdout("backends --help"));
+        insta::assert_snapshot!("help_devices", stdout("devices --help"));
         insta::assert_snapshot!("help_sdp", stdout("sdp --help"));
         insta::assert_snapshot!("help_sdp_diff", stdout("sdp diff --help"));
     }
@@ -90,6 +119,21 @@ mod with_both_stacks {
             "sdp --want pictures",
             "sdp diff str0m",
             "nonsense",
+            "--size 3x",
+            "--size 641x480",
+            "--size 20x20",
+            "--fps 0",
+            "--bitrate much",
+            "--bitrate 1",
+            "--video pictures",
+            "--video file:",
+            "--audio noise",
+            "--video-codec theora",
+            "--video none --size 640x480",
+            "--video file:clip.mp4 --fps 30",
+            "--loop",
+            "--video none --audio none --both-ways",
+            "--runs 2 --record calls",
         ]
         .into_iter()
         .map(|args| format!("$ visavis {args}\n{}\n", usage_error(args)))
@@ -125,7 +169,7 @@ mod with_both_stacks {
 
 /// A call that was made, with all the keys that `docs/cli.md` promises.
 fn check(call: &serde_json::Value) {
-    assert_eq!(call["schema_version"], 1);
+    assert_eq!(call["schema_version"], 2);
     assert_eq!(call["exit_reason"], "done", "{call}");
     assert!(call["setup_ms"].as_f64() > Some(0.0), "{call}");
     assert_eq!(call["messages"]["round_trips"], 2, "{call}");
@@ -142,12 +186,22 @@ fn check(call: &serde_json::Value) {
 fn json_has_the_documented_keys() {
     let call = &json("--json --duration 0s")[0];
     check(call);
-    let documented = include_str!("../../docs/cli.md");
+    let documented = include_str!("../../../docs/cli.md");
     let sides = ["offerer", "answerer"].map(|side| keys(&call[side]));
     assert_eq!(sides[0], sides[1]);
     let steps = keys(&call["offerer"]["timeline_ms"]);
     assert_eq!(steps.len(), 14);
-    for key in keys(call).into_iter().chain(sides.concat()).chain(steps) {
+    let media = media::keys_of(&call["offerer_to_answerer"]);
+    assert!(
+        media.contains(&"frames") && media.contains(&"skew_ms"),
+        "{media:?}"
+    );
+    for key in keys(call)
+        .into_iter()
+        .chain(sides.concat())
+        .chain(steps)
+        .chain(media)
+    {
         let documented = documented.contains(&format!("`{key}`")) || documented.contains(&format!("`{key}."));
         assert!(documented, "docs/cli.md does not mention `{key}`");
     }
@@ -185,6 +239,8 @@ fn the_steps_and_the_texts_are_told() {
         "offer created",
         "ICE connected",
         "data channel open",
+        "media ready",
+        "first frame decoded",
         "came back after",
         "hung up",
         "Summary",
@@ -224,7 +280,7 @@ fn a_reader_that_goes_away_is_no_error() {
     let mut reader = BufReader::new(child.stdout.take().expect("piped"));
     reader.read_line(&mut line).expect("a line");
     drop(reader);
-    let output = child.wait_with_output().expect("visavis ends");
+    let output = finish(child, "| head -1");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{errors}");
     assert!(errors.is_empty(), "{errors}");
@@ -245,11 +301,7 @@ fn a_signal_hangs_up_and_reports() {
                 "it ended too early"
             );
         }
-        let pid = child.id().to_string();
-        let killed = Command::new("sh")
-            .args(["-c", r#"kill "$0" "$1""#, signal, &pid])
-            .status();
-        assert!(killed.expect("a shell").success());
+        crate::signal(signal, child.id());
         let rest: Vec<_> = reader.lines().map_while(Result::ok).collect();
         assert_eq!(child.wait().expect("visavis ends").code(), Some(code));
         assert!(rest.iter().any(|line| line.contains("Summary")), "{rest:?}");
