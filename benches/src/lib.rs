@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod frames;
 pub mod handshake;
 
 use std::sync::Arc;

@@ -4,7 +4,10 @@
 //! A case is written once, as `async fn(World)`, and runs on every ordered pair of stacks and on two networks:
 //! loopback sockets, and a network in memory under Tokio's paused clock, where a minute of silence costs nothing.
 
+mod bitstream;
+pub mod frames;
 pub mod log;
+pub mod media;
 pub mod mutate;
 pub mod peers;
 pub mod runner;

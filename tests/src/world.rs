@@ -125,6 +125,8 @@ pub struct World {
     hosts: [Arc<dyn Net>; 2],
     addresses: [Vec<IpAddr>; 2],
     timelines: Arc<Mutex<Vec<(String, Timeline)>>>,
+    /// How many addresses hosts in memory were given.
+    given: Arc<AtomicU16>,
 }
 
 impl World {
@@ -135,6 +137,7 @@ impl World {
     }
 
     fn with_backends(stacks: Stacks, network: Network, backends: [Arc<dyn Backend>; 2]) -> Self {
+        let given = Arc::new(AtomicU16::new(0));
         let (memory, hosts, addresses) = match network {
             Network::Real => {
                 let loopback = vec![IpAddr::from([127, 0, 0, 1])];
@@ -146,7 +149,7 @@ impl World {
             }
             Network::Memory { delay } => {
                 let memory = MemoryNetwork::new(delay);
-                let addresses = [vec![fresh_address()], vec![fresh_address()]];
+                let addresses = [vec![fresh_address(&given)], vec![fresh_address(&given)]];
                 let hosts = [0, 1].map(|i| {
                     let host: Arc<MemoryNet> = memory.host(addresses[i].clone());
                     host as Arc<dyn Net>
@@ -162,6 +165,7 @@ impl World {
             hosts,
             addresses,
             timelines: Arc::default(),
+            given,
         }
     }
 
@@ -177,7 +181,7 @@ impl World {
     pub fn with_addresses(&self, addresses: [Vec<IpAddr>; 2]) -> Self {
         let mut other = self.clone();
         if let Some(memory) = &self.memory {
-            other.addresses = addresses.map(|side| side.iter().map(|_| fresh_address()).collect());
+            other.addresses = addresses.map(|side| side.iter().map(|_| fresh_address(&self.given)).collect());
             other.hosts = [0, 1].map(|i| memory.host(other.addresses[i].clone()) as Arc<dyn Net>);
         } else {
             other.addresses = addresses;
@@ -274,9 +278,9 @@ impl World {
     }
 }
 
-/// An address of `127.10.0.0/16` that no other host has, bindable on this machine.
-fn fresh_address() -> IpAddr {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+/// An address of `127.10.0.0/16` that no other host of the world has, bindable on this machine. Each world counts for
+/// itself, so a case has the same addresses, and by them the same losses, in every run.
+fn fresh_address(given: &AtomicU16) -> IpAddr {
+    let n = given.fetch_add(1, Ordering::Relaxed);
     IpAddr::from([127, 10, (n / 250 % 250) as u8, (n % 250 + 1) as u8])
 }

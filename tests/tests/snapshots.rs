@@ -2,8 +2,9 @@
 //!
 //! `INSTA_UPDATE=always cargo test -p visavis-tests --test snapshots` accepts what is written now.
 
-use visavis_core::{ChannelInit, Direction, MediaKind, Side, sdp::mask};
-use visavis_tests::{Network, Peer, Stack, Stacks, World, runner::runtime};
+use std::fmt::Write;
+use visavis_core::{ChannelInit, Codec, Direction, MediaKind, Side, sdp::mask};
+use visavis_tests::{Network, Peer, Stack, Stacks, World, media::prefer, runner::runtime};
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,18 +51,71 @@ fn exchange(stacks: Stacks, intent: Intent) -> (String, String) {
         let world = World::new(stacks, Network::MEMORY);
         let (a, b) = (world.peer(Side::Offerer).await, world.peer(Side::Answerer).await);
         intent.ask(&a).await;
-        let offer = a.set_local_description(None).await.expect("an offer");
-        b.set_remote_description(offer.clone())
-            .await
-            .expect("a remote offer");
-        let answer = b.set_local_description(None).await.expect("an answer");
-        a.set_remote_description(answer.clone())
-            .await
-            .expect("a remote answer");
+        let descriptions = describe(&a, &b).await;
         a.close().await;
         b.close().await;
-        (mask(&offer.sdp), mask(&answer.sdp))
+        descriptions
     })
+}
+
+/// One exchange, masked.
+async fn describe(a: &Peer, b: &Peer) -> (String, String) {
+    let offer = a.set_local_description(None).await.expect("an offer");
+    b.set_remote_description(offer.clone())
+        .await
+        .expect("a remote offer");
+    let answer = b.set_local_description(None).await.expect("an answer");
+    a.set_remote_description(answer.clone())
+        .await
+        .expect("a remote answer");
+    (steady(&offer.sdp), steady(&answer.sdp))
+}
+
+/// Masked, and each run of header extensions sorted: their order means nothing and differs from run to run.
+fn steady(sdp: &str) -> String {
+    let masked = mask(sdp);
+    let mut lines: Vec<_> = masked.split_inclusive('\n').collect();
+    for run in lines.chunk_by_mut(|a, b| [a, b].iter().all(|l| l.starts_with("a=extmap:"))) {
+        run.sort_unstable();
+    }
+    lines.concat()
+}
+
+/// The m-line of an offer, and that of its answer, for each codec alone and for each direction that the offerer wishes
+/// for; the answerer would send, too.
+fn m_lines(stacks: Stacks) -> Vec<(String, String, String)> {
+    let codecs = Codec::ALL.map(|codec| (codec, Direction::SendRecv));
+    let directions = [Direction::SendOnly, Direction::RecvOnly, Direction::Inactive];
+    let directions = directions.map(|direction| (Codec::Vp8, direction));
+    let runtime = runtime(Network::MEMORY).expect("a runtime");
+    runtime.block_on(async {
+        let world = World::new(stacks, Network::MEMORY);
+        let mut described = Vec::new();
+        for (codec, direction) in codecs.into_iter().chain(directions) {
+            let (a, b) = (world.peer(Side::Offerer).await, world.peer(Side::Answerer).await);
+            let ours = a.add_transceiver(codec.kind(), direction).await;
+            prefer(&ours.expect("a transceiver"), &[codec]).await;
+            b.add_track(codec.kind()).await.expect("a track");
+            let (offer, answer) = describe(&a, &b).await;
+            described.push((format!("{codec} {direction}"), m_line(&offer), m_line(&answer)));
+            a.close().await;
+            b.close().await;
+        }
+        described
+    })
+}
+
+/// From the m-line on.
+fn m_line(sdp: &str) -> String {
+    sdp[sdp.find("m=").expect("an m-line")..].to_owned()
+}
+
+fn sections<'a>(sections: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let mut text = String::new();
+    for (title, lines) in sections {
+        let _ = writeln!(text, "--- {title}\n{lines}");
+    }
+    text
 }
 
 fn offers(stack: Stack) {
@@ -73,6 +127,12 @@ fn offers(stack: Stack) {
         let (offer, _) = exchange(stacks, intent);
         insta::assert_snapshot!(format!("offer_{stack}_{}", intent.name()), offer);
     }
+    let media = m_lines(Stacks {
+        offerer: stack,
+        answerer: stack,
+    });
+    let offers = sections(media.iter().map(|m| (m.0.as_str(), m.1.as_str())));
+    insta::assert_snapshot!(format!("offers_{stack}_media"), offers);
 }
 
 fn answers(offerer: Stack, answerer: Stack) {
@@ -81,6 +141,9 @@ fn answers(offerer: Stack, answerer: Stack) {
         let name = format!("answer_{answerer}_to_{offerer}_{}", intent.name());
         insta::assert_snapshot!(name, answer);
     }
+    let media = m_lines(Stacks { offerer, answerer });
+    let answers = sections(media.iter().map(|m| (m.0.as_str(), m.2.as_str())));
+    insta::assert_snapshot!(format!("answers_{answerer}_to_{offerer}_media"), answers);
 }
 
 #[test]

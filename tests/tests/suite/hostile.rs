@@ -411,7 +411,7 @@ pub(super) async fn wrong_fingerprint_in_the_offer(world: World) {
 /// Whether two descriptions say the same of the transport, of the m-lines and of what numbers mean, or less. One
 /// that says something else, but is well formed, is another session, which the stacks would rightly switch to: it is
 /// tried on peers of its own.
-fn same_session(mutated: &str, real: &str) -> bool {
+pub(super) fn same_session(mutated: &str, real: &str) -> bool {
     let summary = |text: &str| -> Option<String> {
         let sdp: Sdp = text.parse().ok()?;
         sdp.check().ok()?;
@@ -454,7 +454,7 @@ fn stays_here(text: &str) -> bool {
 }
 
 /// Each of these is a clear refusal, whoever is at fault.
-fn is_clear(error: &Error) {
+pub(super) fn is_clear(error: &Error) {
     words(error);
     assert!(
         !matches!(
@@ -467,7 +467,7 @@ fn is_clear(error: &Error) {
 }
 
 /// Gives `to` a mutated answer of `from` and then the real one.
-async fn answer(random: &mut Random, from: &Peer, to: &Peer, count: &mut Count) {
+pub(super) async fn answer(random: &mut Random, from: &Peer, to: &Peer, count: &mut Count) {
     let real = match from.set_local_description(None).await {
         Ok(real) => real,
         Err(error) => {
@@ -500,13 +500,13 @@ async fn answer(random: &mut Random, from: &Peer, to: &Peer, count: &mut Count) 
 }
 
 #[derive(Debug, Default)]
-struct Count {
+pub(super) struct Count {
     accepted: usize,
     refused: usize,
 }
 
 impl Count {
-    fn add<T>(&mut self, result: &Result<T, Error>) {
+    pub(super) fn add<T>(&mut self, result: &Result<T, Error>) {
         match result {
             Ok(_) => self.accepted += 1,
             Err(_) => self.refused += 1,

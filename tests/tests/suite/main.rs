@@ -5,17 +5,22 @@
 mod channels;
 mod connect;
 mod flow;
+mod frames;
 mod glare;
 mod hang_up;
 mod hostile;
+mod hostile_frames;
+mod keyframes;
 mod known;
 mod loss;
+mod lossy;
 mod media;
 mod network;
 mod restart;
 mod rollback;
 mod round_trips;
 mod states;
+mod tracks;
 
 use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
@@ -91,6 +96,33 @@ fn cases() -> Vec<Case> {
             media_first_and_data_later known known::LATE_SCTP,
             offered_again_by_each_side,
         }
+        frames {
+            frames_arrive,
+            frames_both_ways,
+            frames_to_the_offerer,
+            window,
+            timestamp_wrap,
+            sender_time,
+            codec_preference,
+            no_codec_in_common,
+            nobody_reads,
+        }
+        keyframes {
+            keyframe_requests,
+            lost_keyframe on Memory,
+        }
+        lossy {
+            loss_1_percent on Memory,
+            loss_5_percent on Memory,
+        }
+        tracks {
+            removed_and_added_20_times,
+            stopped_and_added_20_times,
+            added_in_mid_call_by_the_answerer_then_the_offerer,
+            directions_with_frames,
+            codec_changed_in_a_call,
+            hang_up_with_media,
+        }
         glare {
             at_the_start,
             in_a_call,
@@ -125,6 +157,10 @@ fn cases() -> Vec<Case> {
             wrong_fingerprint_in_the_offer,
             mutated_in_a_call,
             mutated_at_the_start,
+        }
+        hostile_frames {
+            mutated_with_media,
+            direction_left_out,
         }
         hang_up {
             call_again,
