@@ -14,8 +14,14 @@ pub const SIZES: [usize; 3] = [1_200, 12_000, 60_000];
 /// How many frames are under way at most. They are acknowledged in process, so no signal slows them.
 pub const WINDOW: usize = 8;
 
-/// Frames differ, and repeat after this many: more than can be under way.
+/// Frames differ, and repeat after this many, more than can be under way. The first of them is a keyframe.
 const PERIOD: usize = 64;
+
+/// The parameter sets of a keyframe, constrained baseline, 640x480, and the start code of its slice.
+const PARAMETERS: [u8; 34] = [
+    0, 0, 0, 1, 0x67, 0x42, 0xc0, 0x1f, 0xda, 0x02, 0x80, 0xf6, 0x84, 0x0a, 0x11, 0x24, 0x3c, 0x60, 0xca,
+    0x80, 0, 0, 0, 1, 0x68, 0xce, 0x3c, 0x80, 0, 0, 0, 1, 0x65, 0x88,
+];
 
 /// Ticks from one frame to the next, at 30 frames a second.
 const STEP: u64 = 3_000;
@@ -27,7 +33,7 @@ pub struct FrameThroughput {
     call: Arc<Call>,
     sender: TrackSender,
     receiver: TrackReceiver,
-    frames: Vec<Payload>,
+    frames: Vec<Frame>,
     sent: u64,
 }
 
@@ -59,7 +65,7 @@ impl FrameThroughput {
             call,
             sender,
             receiver,
-            frames: (0..PERIOD).map(|n| slice(n, size).into()).collect(),
+            frames: (0..PERIOD).map(|n| Frame::new(n, size)).collect(),
             sent: 0,
         })
     }
@@ -78,10 +84,11 @@ impl FrameThroughput {
         let send = async {
             for n in numbers.clone() {
                 room.acquire().await.expect("an open semaphore").forget();
+                let frame = &self.frames[n as usize % PERIOD];
                 let taken = self.sender.try_send(OutgoingFrame {
                     codec: Codec::H264,
-                    payload: self.frames[n as usize % PERIOD].clone(),
-                    keyframe: n == 0,
+                    payload: frame.payload.clone(),
+                    keyframe: frame.keyframe,
                     media_time: MediaTime {
                         ticks: n * STEP,
                         rate: Codec::H264.clock_rate(),
@@ -95,11 +102,8 @@ impl FrameThroughput {
             for n in numbers.clone() {
                 let frame = self.receiver.recv().await.expect("a track that goes on");
                 let sent = &self.frames[n as usize % PERIOD];
-                // Annex B start codes have three or four bytes.
-                assert!(
-                    unit(frame.payload.as_ref()) == unit(sent.as_ref()),
-                    "frame {n} is not what was sent"
-                );
+                assert!(sent.is(frame.payload.as_ref()), "frame {n} is not what was sent");
+                assert_eq!(frame.keyframe, sent.keyframe, "frame {n}");
                 assert_eq!(frame.media_time.ticks as u32, (n * STEP) as u32, "frame {n}");
                 room.add_permits(1);
             }
@@ -127,17 +131,39 @@ impl FrameThroughput {
     }
 }
 
-/// A coded slice in one NAL unit: the first, as if it were a keyframe's.
-fn slice(n: usize, size: usize) -> Vec<u8> {
-    let header = if n == 0 { 0x65 } else { 0x41 };
-    let mut bytes = vec![0, 0, 0, 1, header];
-    // No byte is 0, so there is no start code inside.
-    bytes.extend((bytes.len()..size).map(|i| 0x80 | ((i * 31 + n * 7) % 127) as u8));
-    bytes
+/// What is sent.
+#[derive(Debug)]
+struct Frame {
+    payload: Payload,
+    keyframe: bool,
+    /// Where its slice begins.
+    slice: usize,
 }
 
-/// What follows the start code.
-fn unit(stream: &[u8]) -> &[u8] {
-    let zeros = stream.iter().take_while(|b| **b == 0).count();
-    stream.get(zeros + 1..).unwrap_or_default()
+impl Frame {
+    /// Frame `n`: one slice, after its parameter sets if it is a keyframe.
+    fn new(n: usize, size: usize) -> Self {
+        let keyframe = n == 0;
+        let mut bytes = if keyframe {
+            PARAMETERS.to_vec()
+        } else {
+            vec![0, 0, 0, 1, 0x41, 0x9a]
+        };
+        let slice = bytes.len() - 2;
+        // No byte is 0, so there is no start code inside.
+        bytes.extend((bytes.len()..size).map(|i| 0x80 | ((i * 31 + n * 7) % 127) as u8));
+        Self {
+            payload: bytes.into(),
+            keyframe,
+            slice,
+        }
+    }
+
+    /// Whether this is the frame: its slice, byte for byte, and as much before it. Start codes have three or four
+    /// bytes (H.264, Annex B).
+    fn is(&self, arrived: &[u8]) -> bool {
+        let sent = self.payload.as_ref();
+        let codes = if self.keyframe { 3 } else { 1 };
+        arrived.ends_with(&sent[self.slice..]) && arrived.len().abs_diff(sent.len()) <= codes
+    }
 }

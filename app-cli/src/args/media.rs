@@ -16,7 +16,7 @@ const MAX_SIZE: (usize, usize) = (4096, 2304);
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Media")]
 pub(crate) struct MediaArgs {
-    /// The offerer's pictures: pattern, camera[:N], file:PATH or none [default: pattern]
+    /// The offerer's pictures: pattern, camera, camera:N, file:PATH or none [default: pattern]
     ///
     /// The pattern is a moving test card, which the answerer checks: order, completeness, likeness. Files may be MP4
     /// (H.264), IVF or Y4M. `visavis devices` numbers the cameras. Several calls carry no media by default.
@@ -41,7 +41,7 @@ pub(crate) struct MediaArgs {
     #[arg(long, value_name = "CODEC", value_parser = video_codec)]
     video_codec: Option<Codec>,
 
-    /// The offerer's sound: tone, mic[:NAME], file:PATH or none [default: tone]
+    /// The offerer's sound: tone, mic, mic:NAME, file:PATH or none [default: tone]
     ///
     /// The tone beeps each full second, when the pattern flashes; the answerer checks level, beeps and how far sound
     /// and pictures are apart. Files may be WAV or Ogg Opus.

@@ -67,7 +67,7 @@ fn the_library_sees_one_stream_a_track_or_no_track() {
     let seen = for_library(SDP);
     assert_eq!(parse(&seen)[1].1.streams(), (Some(21), Some(22)));
     assert!(seen.contains("a=msid:s t\r\n") && !seen.contains("a=msid:s v\r\n"));
-    assert_eq!(seen.lines().count(), SDP.lines().count() - 3);
+    assert_eq!(seen.lines().count(), SDP.lines().count() - 2);
     for other in [
         "",
         "m=",

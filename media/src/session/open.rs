@@ -6,7 +6,8 @@ use super::{
 };
 use crate::{
     codec::{AudioSettings, VideoSettings},
-    source::{Camera, Pattern, Tone, file},
+    sink::Speaker,
+    source::{Camera, Microphone, Pattern, Tone, file},
 };
 use std::{fmt, path::Path};
 use visavis_core::{
@@ -116,7 +117,7 @@ impl OpenWay {
                 audio.recorder = Some(audio_recording(&path, audio.settings.channels)?);
             }
             if plan.speaker {
-                audio.speaker = Some(speaker()?);
+                audio.speaker = Some(Box::new(Speaker::open(None)?));
             }
         }
         Ok(Self {
@@ -169,7 +170,7 @@ impl OpenAudio {
     fn open(plan: &AudioPlan, repeat: file::Repeat) -> Result<Self> {
         let (source, checked): (Box<dyn AudioSource>, _) = match &plan.source {
             AudioInput::Tone => (Box::new(Tone::new()), true),
-            AudioInput::Microphone(name) => (microphone(name.as_deref())?, false),
+            AudioInput::Microphone(name) => (Box::new(Microphone::open(name.as_deref())?), false),
             AudioInput::File(path) => (file::open_audio(path, repeat)?, false),
         };
         Ok(Self {
@@ -211,30 +212,4 @@ fn make_directory(path: &Path) -> Result<()> {
         )
         .with_source(error)
     })
-}
-
-#[cfg(feature = "audio-device")]
-fn microphone(name: Option<&str>) -> Result<Box<dyn AudioSource>> {
-    Ok(Box::new(crate::source::microphone::Microphone::open(name)?))
-}
-
-#[cfg(not(feature = "audio-device"))]
-fn microphone(_name: Option<&str>) -> Result<Box<dyn AudioSource>> {
-    Err(missing("audio-device"))
-}
-
-#[cfg(feature = "audio-device")]
-fn speaker() -> Result<Box<dyn AudioSink>> {
-    Ok(Box::new(crate::sink::speaker::Speaker::open(None)?))
-}
-
-#[cfg(not(feature = "audio-device"))]
-fn speaker() -> Result<Box<dyn AudioSink>> {
-    Err(missing("audio-device"))
-}
-
-#[cfg(not(feature = "audio-device"))]
-fn missing(feature: &str) -> Error {
-    let message = format!("this build has no devices of that kind: build with --features {feature}");
-    Error::new(ErrorKind::NotSupported, "open_media", message)
 }

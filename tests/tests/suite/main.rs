@@ -4,6 +4,7 @@
 
 mod channels;
 mod connect;
+mod files;
 mod flow;
 mod frames;
 mod glare;
@@ -16,6 +17,7 @@ mod loss;
 mod lossy;
 mod media;
 mod network;
+mod pictures;
 mod restart;
 mod rollback;
 mod round_trips;
@@ -122,6 +124,20 @@ fn cases() -> Vec<Case> {
             directions_with_frames,
             codec_changed_in_a_call,
             hang_up_with_media,
+        }
+        pictures {
+            verified_both_ways,
+            in_step_for_ten_minutes on Memory,
+            decoded_at_1_percent_loss on Memory,
+            decoded_at_5_percent_loss on Memory,
+            recovers_by_a_keyframe on Memory,
+            media_in_every_call,
+        }
+        files {
+            big_buck_bunny_frame_for_frame on Memory,
+            bikes_frame_for_frame on Memory,
+            pattern_replaced_by_a_file,
+            video_added_removed_and_added_20_times,
         }
         glare {
             at_the_start,
