@@ -49,6 +49,7 @@ pub struct Negotiator {
     ice: IceMode,
     ignore_offer: bool,
     starting: bool,
+    awaits_offer: bool,
     /// Arrived while an answer was being made.
     next: Option<Signal>,
 }
@@ -63,8 +64,16 @@ impl Negotiator {
             ice,
             ignore_offer: false,
             starting: true,
+            awaits_offer: false,
             next: None,
         }
+    }
+
+    /// Leaves the first offer to the remote peer, for a peer that is called: its m-lines take the tracks that this peer
+    /// has added (RFC 9429 §5.10), and there is no glare at the start.
+    pub fn awaiting_offer(mut self) -> Self {
+        self.awaits_offer = true;
+        self
     }
 
     /// Runs until either side says [`Signal::Bye`] or is gone, or the peer connection is closed.
@@ -122,7 +131,10 @@ impl Negotiator {
 
     async fn offer(&mut self, signaling: &mut dyn Signaling) -> Result<()> {
         // An event that was overtaken by a remote offer, or by an offer we made since.
-        if self.peer.signaling_state() != SignalingState::Stable || !self.peer.negotiation_needed() {
+        if self.awaits_offer
+            || self.peer.signaling_state() != SignalingState::Stable
+            || !self.peer.negotiation_needed()
+        {
             return Ok(());
         }
         self.send_local(signaling).await
@@ -140,6 +152,7 @@ impl Negotiator {
             return Ok(());
         }
         self.peer.set_remote_description(description).await?;
+        self.awaits_offer = false;
         if is_offer && let Err(error) = self.send_local(signaling).await {
             // The stack refused the offer at the answer: leave the exchange so that a good offer can follow.
             let _ = self

@@ -491,20 +491,10 @@ impl Inner {
         let mut incoming = answerer.events();
         let (errors, mut failed) = mpsc::channel(2);
         let (to_answerer, to_offerer) = in_memory();
-        tasks.spawn(run(
-            offerer.clone(),
-            to_answerer,
-            Role::Impolite,
-            self.config.ice,
-            errors.clone(),
-        ));
-        tasks.spawn(run(
-            answerer.clone(),
-            to_offerer,
-            Role::Polite,
-            self.config.ice,
-            errors,
-        ));
+        let calling = Negotiator::new(&offerer, Role::Impolite, self.config.ice);
+        let called = Negotiator::new(&answerer, Role::Polite, self.config.ice).awaiting_offer();
+        tasks.spawn(run(calling, to_answerer, errors.clone()));
+        tasks.spawn(run(called, to_offerer, errors));
         *lock(&self.active) = Some(Active {
             call: id,
             peers: [offerer.clone(), answerer.clone()],
@@ -579,15 +569,7 @@ async fn by_line(ours: &[Transceiver], theirs: &[Transceiver]) -> Result<Vec<Tra
 
 /// Negotiates for one side until the call ends; tells of an error once and goes on, so that a bad description in
 /// mid-call does not end it.
-async fn run(
-    peer: PeerConnection,
-    mut signaling: impl Signaling,
-    role: Role,
-    ice: IceMode,
-    errors: mpsc::Sender<Error>,
-) {
-    let mut negotiator = Negotiator::new(&peer, role, ice);
-    drop(peer);
+async fn run(mut negotiator: Negotiator, mut signaling: impl Signaling, errors: mpsc::Sender<Error>) {
     while let Err(error) = negotiator.run(&mut signaling).await {
         tracing::warn!(%error, "negotiation");
         let fatal = error.kind() == ErrorKind::Network;

@@ -27,6 +27,8 @@ impl ChannelPort {
     /// The channel is open on SCTP stream `id`.
     pub fn set_open(&self, id: u16) {
         lock(&self.0.queues).id = Some(id);
+        // First, for whoever waits for the state reads the mark.
+        self.0.hub.timeline.mark(Mark::ChannelOpen);
         self.0.state.send_if_modified(|state| {
             let opens = *state == ChannelState::Connecting;
             if opens {
@@ -34,7 +36,6 @@ impl ChannelPort {
             }
             opens
         });
-        self.0.hub.timeline.mark(Mark::ChannelOpen);
     }
 
     /// The channel is closed; what could not be sent is counted as dropped.

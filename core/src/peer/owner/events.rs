@@ -15,12 +15,14 @@ impl Owner {
     pub(super) fn on_event(&mut self, event: EngineEvent) {
         match event {
             EngineEvent::Candidate(candidate) => self.on_local_candidate(candidate),
-            EngineEvent::GatheringComplete => {
+            // Otherwise it is that of an offer that was rolled back since.
+            EngineEvent::GatheringComplete if self.jsep.local().is_some() => {
                 self.shared.hub.timeline.mark(Mark::GatheringComplete);
                 self.gathering_is(GatheringState::Complete);
                 self.shared
                     .emit(&PeerEvent::Candidate(Candidate::end(self.local_ufrag.clone())));
             }
+            EngineEvent::GatheringComplete => {}
             EngineEvent::Ice(state) => self.ice_is(state),
             EngineEvent::Dtls(state) => self.dtls_is(state),
             EngineEvent::Channel(channel) => {
@@ -36,6 +38,10 @@ impl Owner {
     }
 
     fn on_local_candidate(&mut self, mut candidate: Candidate) {
+        if self.jsep.local().is_none() {
+            // Of an offer that was rolled back since.
+            return;
+        }
         let section = self.jsep.local().and_then(|(_, sdp)| {
             sdp.sections()
                 .enumerate()
