@@ -1,6 +1,6 @@
 //! Descriptions and candidates that nobody should have sent.
 
-use std::{fmt::Write, net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, fmt::Write, net::IpAddr, time::Duration};
 use visavis_core::{
     Candidate, ChannelInit, ChannelState, ConnectionState, DtlsState, Error, ErrorKind, PeerConfig, Sdp,
     SessionDescription, Side, SignalingState,
@@ -442,8 +442,15 @@ pub(super) fn same_session(mutated: &str, real: &str) -> bool {
         let lines = text.lines().filter(|l| meant.iter().any(|m| l.starts_with(m)));
         lines.map(str::to_owned).collect()
     };
+    // A payload type keeps its parameters as well as its name (RFC 8843 §9.1).
+    let parameters = |text: &str| -> BTreeSet<String> {
+        let lines = text.lines().filter(|l| l.starts_with("a=fmtp:"));
+        lines.map(str::to_owned).collect()
+    };
     let known = numbers(real);
-    summary(mutated) == summary(real) && numbers(mutated).iter().all(|l| known.contains(l))
+    summary(mutated) == summary(real)
+        && numbers(mutated).iter().all(|l| known.contains(l))
+        && parameters(mutated) == parameters(real)
 }
 
 /// Mutated text must not make us send to addresses outside this machine.
