@@ -120,7 +120,7 @@ impl Session {
         let bound = bind_addresses(&**net, &config.bind).map_err(network)?;
         let (link, tasks) = (Arc::<Link>::default(), Arc::<Tasks>::default());
         let media = Media::default();
-        let (codecs, registry) = media::codecs(&media, &link)?;
+        let (codecs, registry) = media::interceptors(&media, &link)?;
         let unfinished = AbortOnDrop(Some(Arc::clone(&tasks)));
         let peer = Peer::new(
             events.clone(),
@@ -312,7 +312,7 @@ impl WebrtcEngine {
         lines::align(&*self.session.pc, &targets, transceivers.len(), "answer").await?;
         self.create_waiting_channels().await;
         let description = self.pc().create_answer(None).await.map_err(theirs("answer"))?;
-        let sdp = convert::sdp(&self.session.media.declare(&description.sdp))?;
+        let sdp = convert::sdp(&self.session.media.declare(&description.sdp, Some(offer)))?;
         self.answer = Some(Answer {
             description,
             sdp: sdp.clone(),
@@ -337,7 +337,7 @@ impl Engine for WebrtcEngine {
             .create_offer(Some(options))
             .await
             .map_err(ours("make_offer"))?;
-        let sdp: Sdp = convert::sdp(&self.session.media.declare(&description.sdp))?;
+        let sdp: Sdp = convert::sdp(&self.session.media.declare(&description.sdp, None))?;
         self.offer = Some(Pending {
             description,
             sdp: sdp.clone(),

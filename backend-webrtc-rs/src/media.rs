@@ -8,6 +8,8 @@
 
 mod assemble;
 mod clock;
+mod codecs;
+mod describe;
 mod formats;
 mod line;
 pub(crate) mod lines;
@@ -19,11 +21,13 @@ mod tap;
 #[path = "tests/media.rs"]
 mod tests;
 
-pub(crate) use formats::for_library;
-pub(crate) use tap::codecs;
+pub(crate) use describe::for_library;
+pub(crate) use tap::interceptors;
 
 use crate::socket::lock;
-use formats::{Format, MID_URI, Streams};
+use codecs::PayloadTypes;
+use describe::Streams;
+use formats::Format;
 use line::Line;
 use rtc::{
     rtcp::{
@@ -67,6 +71,7 @@ struct State {
     cname: String,
     /// Our streams on each m-line, by mid, from its first description on.
     streams: HashMap<String, Streams>,
+    types: PayloadTypes,
     lines: Vec<Line>,
     /// Whose a remote stream is: an index of `lines`.
     routes: HashMap<u32, usize>,
@@ -86,13 +91,21 @@ impl fmt::Debug for Media {
 }
 
 impl Media {
-    /// A local description as the remote peer is to see it: with our streams.
-    pub(crate) fn declare(&self, sdp: &str) -> String {
-        let State { cname, streams, .. } = &mut *lock(&self.0);
+    /// A local description as the remote peer is to see it: with our codecs and streams. `offer` is what it answers.
+    pub(crate) fn declare(&self, sdp: &str, offer: Option<&Sdp>) -> String {
+        let State {
+            cname,
+            streams,
+            types,
+            ..
+        } = &mut *lock(&self.0);
         if cname.is_empty() {
-            *cname = format!("{:016x}", formats::random());
+            *cname = format!("{:016x}", describe::random());
         }
-        formats::declare(sdp, cname, |mid| streams_of(streams, mid))
+        let offer = offer.map(Sdp::to_string);
+        describe::declare(sdp, offer.as_deref(), types, cname, |mid| {
+            streams_of(streams, mid)
+        })
     }
 
     /// Whether an offer of ours awaits its answer. Media that the answer tells of may come before it.

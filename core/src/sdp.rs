@@ -385,7 +385,8 @@ impl Sdp {
             .iter()
             .filter(|a| a.attribute == "group")
             .find_map(|a| a.value.as_deref()?.strip_prefix("BUNDLE"))?;
-        Some(value.split_ascii_whitespace().collect())
+        // Only spaces separate here (RFC 8866 §9), and the stacks insist.
+        Some(value.split(' ').filter(|mid| !mid.is_empty()).collect())
     }
 
     /// Takes the candidates and the end-of-candidates marks out, each with its m-line.

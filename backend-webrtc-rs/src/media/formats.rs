@@ -1,9 +1,6 @@
-//! What a description says of its m-lines' RTP: payload types, retransmission formats, SSRCs; and how ours says it.
+//! What a description says of its m-lines' RTP: payload types, retransmission formats, feedback, SSRCs.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasher, RandomState},
-};
+use std::collections::HashMap;
 use visavis_core::Codec;
 
 /// The header extension that names the m-line (RFC 9143 §15).
@@ -21,9 +18,11 @@ pub(crate) enum Format {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Formats {
     /// In the order of the m-line.
-    list: Vec<(u8, Format)>,
-    /// Payload types with generic NACK (RFC 4585 §6.2.1).
-    nack: Vec<u8>,
+    pub(crate) list: Vec<(u8, Format)>,
+    /// The parameters of a payload type.
+    parameters: HashMap<u8, String>,
+    /// Feedback (RFC 4585 §4.2), `None` for all payload types.
+    feedback: Vec<(Option<u8>, String)>,
     pub(crate) mid_extension: Option<u8>,
     ssrcs: Vec<u32>,
     /// A stream and the one of its retransmissions (RFC 5576 §4.2).
@@ -50,8 +49,19 @@ impl Formats {
 
     /// Whether generic NACK is negotiated for a codec.
     pub(crate) fn has_nack(&self, codec: Codec) -> bool {
-        let of_codec = |pt: &u8| self.get(*pt) == Some(Format::Codec(codec));
-        self.nack.iter().any(of_codec)
+        let mut formats = self.list.iter();
+        formats.any(|(pt, format)| *format == Format::Codec(codec) && self.has_feedback(*pt, "nack"))
+    }
+
+    /// Whether a payload type has this feedback.
+    pub(crate) fn has_feedback(&self, payload_type: u8, feedback: &str) -> bool {
+        let of_it = |pt: &Option<u8>| pt.is_none_or(|pt| pt == payload_type);
+        self.feedback.iter().any(|(pt, f)| of_it(pt) && f == feedback)
+    }
+
+    /// The parameters of a payload type, as they are written.
+    pub(crate) fn parameters(&self, payload_type: u8) -> &str {
+        self.parameters.get(&payload_type).map_or("", String::as_str)
     }
 
     /// The stream of the m-line, and the one of its retransmissions, if they are declared.
@@ -69,7 +79,7 @@ pub(crate) fn parse(sdp: &str) -> Vec<(String, Formats)> {
 }
 
 /// What is before the first m-line, and the m-lines with what belongs to each.
-fn split(sdp: &str) -> (&str, Vec<&str>) {
+pub(crate) fn split(sdp: &str) -> (&str, Vec<&str>) {
     let starts = sdp.match_indices("\nm=").map(|(at, _)| at + 1);
     let mut cuts: Vec<usize> = starts.chain([sdp.len()]).collect();
     cuts.dedup();
@@ -77,11 +87,10 @@ fn split(sdp: &str) -> (&str, Vec<&str>) {
     (&sdp[..cuts[0]], sections)
 }
 
-fn parse_section(section: &str) -> (String, Formats) {
+pub(crate) fn parse_section(section: &str) -> (String, Formats) {
     let mut formats = Formats::default();
     let mut mid = String::new();
     let mut names: HashMap<u8, &str> = HashMap::new();
-    let mut parameters: HashMap<u8, &str> = HashMap::new();
     for line in section.lines() {
         let Some((name, value)) = line.strip_prefix("a=").and_then(|l| l.split_once(':')) else {
             continue;
@@ -89,13 +98,15 @@ fn parse_section(section: &str) -> (String, Formats) {
         match name {
             "mid" => value.trim().clone_into(&mut mid),
             "rtpmap" => names.extend(numbered(value)),
-            "fmtp" => parameters.extend(numbered(value)),
+            "fmtp" => {
+                let read = numbered(value).map(|(pt, parameters)| (pt, parameters.to_owned()));
+                formats.parameters.extend(read);
+            }
             "rtcp-fb" => {
-                if let Some((payload_type, feedback)) = numbered(value)
-                    && feedback == "nack"
-                {
-                    formats.nack.push(payload_type);
-                }
+                let all = value.strip_prefix("* ").map(|feedback| (None, feedback));
+                let one = || numbered(value).map(|(pt, feedback)| (Some(pt), feedback));
+                let read = all.or_else(one).map(|(pt, f)| (pt, f.trim().to_owned()));
+                formats.feedback.extend(read);
             }
             "extmap" if value.split(' ').any(|word| word == MID_URI) => {
                 formats.mid_extension = numbered(value).map(|(id, _)| id);
@@ -127,8 +138,7 @@ fn parse_section(section: &str) -> (String, Formats) {
         .filter_map(|pt| pt.parse().ok())
     {
         let name = names.get(&payload_type).copied().unwrap_or_default();
-        let parameters = parameters.get(&payload_type).copied().unwrap_or_default();
-        if let Some(format) = format(name, parameters) {
+        if let Some(format) = format(name, formats.parameters(payload_type)) {
             formats.list.push((payload_type, format));
         }
     }
@@ -168,78 +178,6 @@ fn format(name: &str, parameters: &str) -> Option<Format> {
         Codec::Vp8 | Codec::Opus => true,
     };
     usable.then_some(Format::Codec(codec))
-}
-
-/// Our streams on an m-line. They stay for its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Streams {
-    pub(crate) ssrc: u32,
-    /// For retransmissions.
-    pub(crate) rtx: u32,
-}
-
-impl Streams {
-    pub(crate) fn random() -> Self {
-        let ssrc = random() as u32;
-        Self {
-            ssrc,
-            // Any other.
-            rtx: ssrc ^ (random() as u32 | 1),
-        }
-    }
-}
-
-/// A number that nobody can guess well.
-pub(crate) fn random() -> u64 {
-    RandomState::new().hash_one(0)
-}
-
-/// Declares our streams in a description that the library wrote, in place of its own, which send nothing.
-pub(crate) fn declare(sdp: &str, cname: &str, mut streams: impl FnMut(&str) -> Streams) -> String {
-    let (head, sections) = split(sdp);
-    let mut out = head.to_owned();
-    for section in sections {
-        let lines = section.split_inclusive('\n');
-        out.extend(lines.filter(|line| !line.starts_with("a=ssrc")));
-        let has = |line: &str| section.lines().any(|l| l == line);
-        let sends = !has("a=recvonly") && !has("a=inactive");
-        let (mid, formats) = parse_section(section);
-        if sends && !mid.is_empty() && !formats.list.is_empty() {
-            let Streams { ssrc, rtx } = streams(&mid);
-            let repairs = formats.list.iter().any(|(_, f)| matches!(f, Format::Rtx(_)));
-            out += &lines_of(ssrc, repairs.then_some(rtx), cname);
-        }
-    }
-    out
-}
-
-/// A remote description as the library can take it: with one stream an m-line, as it is understood here. Where there
-/// are several m-lines, the library refuses one that names a track but no stream.
-pub(crate) fn for_library(sdp: &str) -> String {
-    let (head, sections) = split(sdp);
-    let mut out = head.to_owned();
-    for section in sections {
-        let (stream, rtx) = parse_section(section).1.streams();
-        let lines = section.split_inclusive('\n');
-        out.extend(lines.filter(|line| {
-            !line.starts_with("a=ssrc") && (stream.is_some() || !line.starts_with("a=msid:"))
-        }));
-        if let Some(stream) = stream {
-            out += &lines_of(stream, rtx, "-");
-        }
-    }
-    out
-}
-
-/// What declares a stream, and the one of its retransmissions (RFC 5576).
-fn lines_of(stream: u32, rtx: Option<u32>, cname: &str) -> String {
-    let stream_line = format!("a=ssrc:{stream} cname:{cname}\r\n");
-    match rtx {
-        Some(rtx) => {
-            format!("a=ssrc-group:FID {stream} {rtx}\r\n{stream_line}a=ssrc:{rtx} cname:{cname}\r\n")
-        }
-        None => stream_line,
-    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,6 @@
 //! An m-line of media: its two directions, its port, and the RTCP about both.
 
-use super::{
-    formats::{Formats, Streams},
-    receive::Receiver,
-    send::Sender,
-};
+use super::{describe::Streams, formats::Formats, receive::Receiver, send::Sender};
 use rtc::{
     rtcp::{
         Packet,

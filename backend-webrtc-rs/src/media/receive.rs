@@ -197,7 +197,7 @@ impl Receiver {
     ) -> Option<TransportLayerNack> {
         self.ask_at().filter(|at| *at <= now)?;
         let interval = rtt.map_or(ASK_INTERVAL, |rtt| {
-            (rtt + rtt / 2).clamp(MIN_ASK_INTERVAL, MAX_ASK_INTERVAL)
+            (rtt + rtt / 4).clamp(MIN_ASK_INTERVAL, MAX_ASK_INTERVAL)
         });
         let mut wanted = Vec::new();
         self.assembler.ask(now, interval, &mut wanted);

@@ -2,7 +2,8 @@
 
 use super::{
     clock,
-    formats::{Formats, Streams, random},
+    describe::{Streams, random},
+    formats::Formats,
     packetize::packetize,
 };
 use bytes::{BufMut, Bytes, BytesMut};

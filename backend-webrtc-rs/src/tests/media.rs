@@ -29,7 +29,7 @@ fn describe(media: &Media, codec: Codec, direction: &str, more: &str) -> Sdp {
         "v=0\r\no=- 1 2 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm={formats}\r\nc=IN IP4 0.0.0.0\r\n\
         a=extmap:3 urn:ietf:params:rtp-hdrext:sdes:mid\r\na=mid:0\r\na={direction}\r\n{more}"
     );
-    media.declare(&sdp).parse().unwrap()
+    media.declare(&sdp, None).parse().unwrap()
 }
 
 impl End {

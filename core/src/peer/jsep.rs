@@ -407,7 +407,9 @@ impl Jsep {
                 .zip(heard.sections())
                 .zip(answer.sections())
                 .map(|((said, heard), answer)| {
-                    let codecs = answer.codecs();
+                    let both = [said.codecs(), heard.codecs()];
+                    let agreed = |c: &Codec| both.iter().all(|codecs| codecs.contains(c));
+                    let codecs: Vec<_> = answer.codecs().into_iter().filter(agreed).collect();
                     (said.direction(), heard.direction(), answer.is_rejected(), codecs)
                 })
                 .collect();
