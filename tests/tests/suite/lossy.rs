@@ -48,7 +48,7 @@ async fn lossy(world: &World, path: Path, seed: u64) {
             tasks.and(async move {
                 paced(sender.clone(), plan, 0..count, Duration::ZERO).0.await;
                 // One more on a clear path, so that the reader knows the end.
-                tokio::time::sleep_until(plan.captured(count) + Duration::from_secs(1)).await;
+                tokio::time::sleep_until(plan.captured(count)).await;
                 memory.set_loss(0.0, 0);
                 assert!(sender.try_send(plan.frame(count, true)));
             });

@@ -68,7 +68,7 @@ pub(super) async fn verified_both_ways(world: World) {
 pub(super) async fn in_step_for_ten_minutes(world: World) {
     let report = carry(
         &world,
-        &plan((160, 120), 5),
+        &plan((160, 120), 2),
         Duration::from_secs(600),
         async || {},
     )
@@ -78,7 +78,7 @@ pub(super) async fn in_step_for_ten_minutes(world: World) {
     let audio = way.audio.unwrap();
     assert!(audio.beeps_heard.unwrap() >= 600, "{:?}", audio.beeps_heard);
     assert!(audio.skew_ms.unwrap().max.abs() < 40.0, "{:?}", audio.skew_ms);
-    assert!(way.video.unwrap().frames.decoded >= 3_000);
+    assert!(way.video.unwrap().frames.decoded >= 1_200);
 }
 
 /// Three calls of 20 s both ways, each with other losses: of all pictures together more than this share is decoded.
