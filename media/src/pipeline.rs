@@ -22,9 +22,7 @@ pub use receive_audio::{AudioReceive, AudioReceiver, receive_audio};
 pub use receive_video::{VideoReceive, VideoReceiver, receive_video};
 pub use send_audio::{AudioSend, AudioSender, send_audio};
 pub use send_video::{VideoSend, VideoSender, send_video};
-pub use stats::{
-    AudioReceiveStats, AudioSendStats, Latency, VideoReceiveStats, VideoSendStats,
-};
+pub use stats::{AudioReceiveStats, AudioSendStats, Latency, VideoReceiveStats, VideoSendStats};
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
