@@ -47,6 +47,9 @@ pub(super) fn to_i420(
                 height: height as u32,
             };
             picture.fill(|planes| yuv::yuyv422_to_yuv420(planes, &packed))?;
+            if height % 2 == 1 {
+                picture.last_row(&packed.yuy[stride * (height - 1)..]);
+            }
         }
         FrameFormat::NV12 => {
             let stride = width.next_multiple_of(2);
@@ -129,6 +132,19 @@ impl Picture {
             height: self.size.1 as u32,
         };
         convert(&mut planes).map_err(|error| error.to_string())
+    }
+
+    /// The last row of an odd number of YUYV rows, which the conversion may leave out.
+    fn last_row(&mut self, row: &[u8]) {
+        let (width, height) = self.size;
+        for (x, y) in row.iter().step_by(2).take(width).enumerate() {
+            self.data[width * (height - 1) + x] = *y;
+        }
+        let (chroma, plane) = (self.chroma.0, self.chroma.0 * self.chroma.1);
+        let at = width * height + plane - chroma;
+        for (x, pair) in row.chunks_exact(4).take(chroma).enumerate() {
+            (self.data[at + x], self.data[at + plane + x]) = (pair[1], pair[3]);
+        }
     }
 
     fn fill_rgb(&mut self, pixels: &[u8], reversed: bool) -> Result<(), String> {
