@@ -91,6 +91,7 @@ impl Driver {
     pub(crate) fn new(
         driven: Driven,
         sockets: Sockets,
+        tracks: Tracks,
         disconnected_after: Duration,
         events: EventSink,
         commands: mpsc::UnboundedReceiver<Command>,
@@ -101,7 +102,7 @@ impl Driver {
             locals: Vec::new(),
             negotiation: Negotiation::default(),
             channels: Channels::default(),
-            tracks: Tracks::default(),
+            tracks,
             liveness: Liveness::new(disconnected_after, Instant::now()),
             first_check: FirstCheck::default(),
             held: VecDeque::new(),

@@ -5,12 +5,14 @@ use crate::{
     convert,
     driven::Driven,
     driver::{Command, Driver, Reply},
-    dtls, ice, media,
+    dtls, ice,
+    media::{self, Tracks},
+    rtp,
     sockets::Sockets,
 };
 use async_trait::async_trait;
 use std::{sync::Arc, time::Duration};
-use str0m::{RtcConfig, config::DtlsCert};
+use str0m::{DATAGRAM_MTU_TARGET, DATAGRAM_MTU_WARN, RtcConfig, config::DtlsCert};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -28,6 +30,27 @@ const CLOSE: Duration = Duration::from_millis(90);
 /// How often str0m measures: a call of a few seconds has figures.
 const STATS_INTERVAL: Duration = Duration::from_millis(500);
 
+/// How the peers of a backend differ from the default.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Settings {
+    pub(crate) snap: bool,
+    pub(crate) dtls: dtls::Settings,
+    /// The largest payload of an RTP packet, in bytes. `None`: str0m's.
+    pub(crate) rtp_payload: Option<usize>,
+}
+
+impl Settings {
+    /// str0m's target for all that it sends. For RTP it is that of payload and tag.
+    fn mtu(&self) -> usize {
+        self.rtp_payload
+            .map_or(DATAGRAM_MTU_TARGET, |payload| payload + rtp::TAG)
+    }
+
+    pub(crate) fn warm_up(&self) {
+        dtls::warm_up(&self.dtls, self.mtu());
+    }
+}
+
 /// One peer on str0m.
 #[derive(Debug)]
 pub(crate) struct Str0mEngine {
@@ -39,19 +62,22 @@ impl Str0mEngine {
     /// Binds the sockets and starts the driver.
     pub(crate) fn start(
         config: &EngineConfig,
-        snap: bool,
+        settings: &Settings,
         cert: DtlsCert,
         net: Arc<dyn Net>,
         events: EventSink,
     ) -> Result<Self> {
         let sockets = Sockets::bind(net, config.bind.clone())?;
         let mut rtc = RtcConfig::new()
-            .set_crypto_provider(dtls::crypto_provider())
+            .set_crypto_provider(dtls::crypto_provider(&settings.dtls))
             .set_dtls_cert(cert)
             .set_stats_interval(Some(STATS_INTERVAL))
             .set_sctp_max_buffered_amount(MAX_IN_SCTP)
             .set_sctp_max_message_size(MAX_MESSAGE_SIZE)
-            .set_snap_enabled(snap);
+            .set_snap_enabled(settings.snap);
+        let mtu = settings.mtu();
+        // It is what packets without headers are made for, so they may be longer.
+        rtc = rtc.set_mtu(mtu..=(mtu + rtp::HEADERS).max(DATAGRAM_MTU_WARN));
         rtc = media::configure(rtc);
         ice::configure(&mut rtc, config.disconnected_after);
         let now = Instant::now().into_std();
@@ -59,7 +85,15 @@ impl Str0mEngine {
         let span = tracing::info_span!("peer", name = %config.name, stack = "str0m");
         let driver = span.in_scope(|| {
             let driven = Driven::new(rtc.build(now), now);
-            Driver::new(driven, sockets, config.disconnected_after, events, receiver)
+            let tracks = Tracks::new(settings.rtp_payload.unwrap_or(rtp::MAX_PAYLOAD));
+            Driver::new(
+                driven,
+                sockets,
+                tracks,
+                config.disconnected_after,
+                events,
+                receiver,
+            )
         });
         let task = tokio::spawn(driver.run().instrument(span));
         Ok(Self {

@@ -76,8 +76,10 @@ pub(crate) fn configure(config: RtcConfig) -> RtcConfig {
 }
 
 /// All tracks of a peer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Tracks {
+    /// The most payload of a packet, in bytes.
+    max_payload: usize,
     entries: Vec<Track>,
     /// The SSRCs that arrive, whose they are, and whether they repeat packets.
     arriving: Vec<(u32, usize, bool)>,
@@ -108,6 +110,15 @@ struct Track {
 }
 
 impl Tracks {
+    pub(crate) fn new(max_payload: usize) -> Self {
+        Self {
+            max_payload,
+            entries: Vec::new(),
+            arriving: Vec::new(),
+            repeating: Vec::new(),
+        }
+    }
+
     /// A description with these tracks is in force.
     pub(crate) fn assign(&mut self, driven: &mut Driven, ports: Vec<(Mid, TrackPort)>) {
         self.entries
@@ -170,7 +181,7 @@ impl Tracks {
         let now = Instant::now();
         driven.with(|rtc| {
             for track in &mut self.entries {
-                track.write(rtc, now);
+                track.write(rtc, now, self.max_payload);
             }
         });
         // Each makes packets of one frame an m-line, and stops at a frame of which it can make none.
@@ -330,12 +341,12 @@ impl Track {
         }
     }
 
-    fn write(&mut self, rtc: &mut Rtc, now: Instant) {
+    fn write(&mut self, rtc: &mut Rtc, now: Instant, max_payload: usize) {
         let Some(frame) = self.next.take() else {
             return;
         };
         let length = frame.payload.as_ref().len();
-        if self.try_write(rtc, frame, now).is_some() {
+        if fits(&frame, max_payload) && self.try_write(rtc, frame, now).is_some() {
             self.written = Some(length);
         } else {
             tracing::debug!(mid = %self.mid, length, "a frame cannot be sent");
@@ -345,11 +356,6 @@ impl Track {
 
     fn try_write(&mut self, rtc: &mut Rtc, frame: OutgoingFrame, now: Instant) -> Option<()> {
         let OutgoingFrame { codec, payload, .. } = frame;
-        // str0m would say that it was sent, and send nothing, or two packets that are none.
-        let length = payload.as_ref().len();
-        if length == 0 || (codec == Codec::Opus && length > rtp::MAX_PAYLOAD) {
-            return None;
-        }
         let pt = match self.format {
             Some((last, pt)) if last == codec => pt,
             _ => {
@@ -399,6 +405,12 @@ impl Track {
             payload: Payload::Arc(data.data),
         });
     }
+}
+
+/// Of what does not, str0m would say that it was sent, and send nothing, or two packets that are none.
+fn fits(frame: &OutgoingFrame, max_payload: usize) -> bool {
+    let length = frame.payload.as_ref().len();
+    length > 0 && (frame.codec != Codec::Opus || length <= max_payload)
 }
 
 /// Whether lost packets of the m-line are asked for.

@@ -10,7 +10,13 @@ use str0m::{
 };
 use visavis_core::RtpStats;
 
-/// The most payload that str0m puts into a packet: its default target of 1,150 bytes without the authentication
+/// The longest authentication tag of SRTP, which str0m leaves room for, in bytes.
+pub(crate) const TAG: usize = 16;
+
+/// What a packet has before its payload, in bytes: its header, extensions, and the number that RTX puts before it.
+pub(crate) const HEADERS: usize = 34;
+
+/// The most payload that str0m puts into a packet by default: its target of 1,150 bytes without the authentication
 /// tag, as a multiple of 16.
 pub(crate) const MAX_PAYLOAD: usize = 1120;
 

@@ -16,7 +16,7 @@ use visavis_core::{
 use webrtc::{
     data_channel::{RTCDataChannelInit, RTCDataChannelMessage},
     peer_connection::{
-        RTCIceCandidate, RTCIceCandidateInit, RTCIceCandidateType, RTCIceConnectionState, SettingEngine,
+        RTCIceCandidate, RTCIceCandidateInit, RTCIceCandidateType, RTCIceConnectionState,
         SettingEngineBuilder,
     },
     rtp_transceiver::RTCRtpTransceiverDirection,
@@ -41,7 +41,7 @@ const REPLAY_WINDOW: usize = 8192;
 const SRTP_REPLAY_WINDOW: usize = 1024;
 
 /// The library's settings for `config`, with sockets at `bound`.
-pub(crate) fn settings(config: &EngineConfig, bound: &[SocketAddr]) -> SettingEngine {
+pub(crate) fn settings(config: &EngineConfig, bound: &[SocketAddr]) -> SettingEngineBuilder {
     let loopback = bound.iter().all(|address| address.ip().is_loopback());
     let tick = match bound.len() {
         _ if loopback => LOOPBACK_TICK,
@@ -73,7 +73,6 @@ pub(crate) fn settings(config: &EngineConfig, bound: &[SocketAddr]) -> SettingEn
         .with_srtp_replay_protection_window(SRTP_REPLAY_WINDOW)
         // SCTP repeats what is lost; a timer of its own would only close channels on slow paths.
         .with_dcep_handshake_timeout(None)
-        .build()
 }
 
 /// What the library wrote. After strange descriptions it gives one payload type to several codecs; others do not
@@ -275,7 +274,11 @@ mod tests {
         };
         for n in [0, 1, 9] {
             let bound = vec![SocketAddr::from(([192, 0, 2, 1], 0)); n];
-            assert!(settings(&config, &bound).discard_local_candidates_during_ice_restart());
+            assert!(
+                settings(&config, &bound)
+                    .build()
+                    .discard_local_candidates_during_ice_restart()
+            );
         }
     }
 }

@@ -7,10 +7,14 @@ use crate::{
     media::{self, Media, lines},
     pump::SEND_LIMIT,
     runtime::{Bind, BindAddresses, PeerRuntime, Tasks},
+    security::Settings,
     socket::Link,
 };
 use async_trait::async_trait;
-use rtc::peer_connection::configuration::RTCOfferOptions;
+use rtc::peer_connection::{
+    certificate::RTCCertificate,
+    configuration::{RTCConfigurationBuilder, RTCOfferOptions},
+};
 use std::{
     fmt,
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -29,6 +33,8 @@ use webrtc::peer_connection::{
 /// One peer's half of a connection.
 pub(crate) struct WebrtcEngine {
     config: EngineConfig,
+    settings: Settings,
+    certificate: RTCCertificate,
     net: Arc<dyn Net>,
     events: EventSink,
     span: Span,
@@ -110,6 +116,8 @@ impl Drop for AbortOnDrop {
 impl Session {
     async fn start(
         config: &EngineConfig,
+        settings: &Settings,
+        certificate: &RTCCertificate,
         net: &Arc<dyn Net>,
         events: &EventSink,
         span: &Span,
@@ -119,7 +127,7 @@ impl Session {
         };
         let bound = bind_addresses(&**net, &config.bind).map_err(network)?;
         let (link, tasks) = (Arc::<Link>::default(), Arc::<Tasks>::default());
-        let media = Media::default();
+        let media = Media::new(settings.max_payload);
         let (codecs, registry) = media::interceptors(&media, &link)?;
         let unfinished = AbortOnDrop(Some(Arc::clone(&tasks)));
         let peer = Peer::new(
@@ -137,7 +145,12 @@ impl Session {
         let addresses = Arc::new(BindAddresses::new(Arc::clone(net), config.bind.clone()));
         let driver_stopped = runtime.driver_stopped();
         let builder = PeerConnectionBuilder::new()
-            .with_setting_engine(convert::settings(config, &bound))
+            .with_setting_engine(settings.apply(convert::settings(config, &bound)).build())
+            .with_configuration(
+                RTCConfigurationBuilder::new()
+                    .with_certificates(vec![certificate.clone()])
+                    .build(),
+            )
             .with_media_engine(codecs)
             .with_interceptor_registry(registry)
             .with_runtime(runtime)
@@ -187,13 +200,21 @@ impl Session {
 }
 
 impl WebrtcEngine {
-    pub(crate) async fn new(config: EngineConfig, net: Arc<dyn Net>, events: EventSink) -> Result<Self> {
+    pub(crate) async fn new(
+        config: EngineConfig,
+        settings: Settings,
+        certificate: RTCCertificate,
+        net: Arc<dyn Net>,
+        events: EventSink,
+    ) -> Result<Self> {
         let span = tracing::info_span!("peer", name = %config.name, stack = "webrtc-rs");
-        let session = Session::start(&config, &net, &events, &span)
+        let session = Session::start(&config, &settings, &certificate, &net, &events, &span)
             .instrument(span.clone())
             .await?;
         Ok(Self {
             config,
+            settings,
+            certificate,
             net,
             events,
             span,
@@ -225,7 +246,15 @@ impl WebrtcEngine {
         self.session.peer.replace();
         // First, for a configured port must be free again.
         self.session.end().await;
-        self.session = Session::start(&self.config, &self.net, &self.events, &self.span).await?;
+        self.session = Session::start(
+            &self.config,
+            &self.settings,
+            &self.certificate,
+            &self.net,
+            &self.events,
+            &self.span,
+        )
+        .await?;
         let mut channels = std::mem::take(&mut self.early);
         channels.append(&mut self.waiting);
         self.waiting = channels;

@@ -21,7 +21,8 @@ mod tap;
 #[path = "tests/media.rs"]
 mod tests;
 
-pub(crate) use describe::for_library;
+pub(crate) use describe::{for_library, random};
+pub(crate) use packetize::MAX_PAYLOAD;
 pub(crate) use tap::interceptors;
 
 use crate::socket::lock;
@@ -41,6 +42,7 @@ use rtc::{
     },
     rtp,
 };
+use send::Sender;
 use std::{
     collections::{HashMap, VecDeque},
     fmt,
@@ -62,11 +64,13 @@ pub(crate) enum Outgoing {
 }
 
 /// The RTP of one connection. Clones are the same.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Media(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
+    /// The largest payload of a packet that we make, in bytes.
+    max_payload: usize,
     /// What our streams have in common (RFC 3550 §6.5.1).
     cname: String,
     /// Our streams on each m-line, by mid, from its first description on.
@@ -91,6 +95,15 @@ impl fmt::Debug for Media {
 }
 
 impl Media {
+    /// `max_payload`: of a packet that frames are cut into, in bytes.
+    pub(crate) fn new(max_payload: usize) -> Self {
+        let state = State {
+            max_payload,
+            ..State::default()
+        };
+        Self(Arc::new(Mutex::new(state)))
+    }
+
     /// A local description as the remote peer is to see it: with our codecs and streams. `offer` is what it answers.
     pub(crate) fn declare(&self, sdp: &str, offer: Option<&Sdp>) -> String {
         let State {
@@ -141,7 +154,8 @@ impl Media {
                 before.swap_remove(index)
             } else {
                 let streams = streams_of(&mut state.streams, &mid);
-                Line::new(mid, streams, port.clone(), wait(port.clone()))
+                let sender = Sender::new(&mid, streams, state.max_payload);
+                Line::new(mid, sender, port.clone(), wait(port.clone()))
             };
             if line.port != *port {
                 line.set_port(port.clone(), wait(port.clone()));

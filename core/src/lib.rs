@@ -15,6 +15,7 @@ pub mod net;
 pub mod pair;
 pub mod peer;
 pub mod sdp;
+pub mod security;
 pub mod signaling;
 pub mod stats;
 pub mod timeline;
@@ -41,6 +42,7 @@ pub use peer::{
     Transceiver, TransceiverState,
 };
 pub use sdp::{Direction, MediaKind, Sdp, SdpType, SessionDescription};
+pub use security::{KeyExchange, SrtpProfile};
 pub use signaling::{Signal, Signaling};
 pub use stats::{EngineStats, RtpStats, SelectedPair, StatsReport, TrackStats};
 pub use timeline::{Mark, Timeline};

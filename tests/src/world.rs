@@ -169,6 +169,14 @@ impl World {
         }
     }
 
+    /// The same with backends that are set up in another way.
+    pub fn with(&self, backends: [Arc<dyn Backend>; 2]) -> Self {
+        Self {
+            backends,
+            ..self.clone()
+        }
+    }
+
     /// The same stacks on a network in memory with another delay.
     pub fn with_delay(&self, delay: Duration) -> Self {
         let mut other = Self::with_backends(self.stacks, Network::Memory { delay }, self.backends.clone());

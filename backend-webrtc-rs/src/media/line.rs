@@ -1,6 +1,6 @@
 //! An m-line of media: its two directions, its port, and the RTCP about both.
 
-use super::{describe::Streams, formats::Formats, receive::Receiver, send::Sender};
+use super::{formats::Formats, receive::Receiver, send::Sender};
 use rtc::{
     rtcp::{
         Packet,
@@ -43,9 +43,9 @@ impl Drop for Line {
 }
 
 impl Line {
-    pub(super) fn new(mid: String, streams: Streams, port: TrackPort, waiter: AbortHandle) -> Self {
+    pub(super) fn new(mid: String, sender: Sender, port: TrackPort, waiter: AbortHandle) -> Self {
         Self {
-            sender: Sender::new(&mid, streams),
+            sender,
             mid,
             port,
             waiter,

@@ -8,7 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use std::ops::Range;
 use visavis_core::Codec;
 
-/// The largest payload, in bytes. With headers, a retransmission's number, SRTP, UDP and IPv6 it stays below 1,280.
+/// The largest payload by default, in bytes. With headers, a retransmission's number, SRTP, UDP and IPv6 it stays below 1,280.
 pub(crate) const MAX_PAYLOAD: usize = 1160;
 
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
@@ -22,12 +22,12 @@ const FU_A: u8 = 28;
 const FU_START: u8 = 0x80;
 const FU_END: u8 = 0x40;
 
-/// Splits a frame into RTP payloads, in order; none if there is nothing in it.
-pub(crate) fn packetize(codec: Codec, frame: Bytes, keyframe: bool, payloads: &mut Vec<Bytes>) {
+/// Splits a frame into RTP payloads of at most `max` bytes, in order; none if there is nothing in it.
+pub(crate) fn packetize(codec: Codec, frame: Bytes, keyframe: bool, max: usize, payloads: &mut Vec<Bytes>) {
     match codec {
-        Codec::H264 => split_h264(&frame, payloads),
-        Codec::Vp8 => split_described(&frame, payloads, |first, _| if first { 0x10 } else { 0 }),
-        Codec::Vp9 => split_described(&frame, payloads, |first, last| {
+        Codec::H264 => split_h264(&frame, max, payloads),
+        Codec::Vp8 => split_described(&frame, max, payloads, |first, _| if first { 0x10 } else { 0 }),
+        Codec::Vp9 => split_described(&frame, max, payloads, |first, last| {
             let inter = if keyframe { 0 } else { 0x40 };
             inter | if first { 0x08 } else { 0 } | if last { 0x04 } else { 0 }
         }),
@@ -37,8 +37,13 @@ pub(crate) fn packetize(codec: Codec, frame: Bytes, keyframe: bool, payloads: &m
 }
 
 /// Payloads of nearly one size, each with a byte that describes it. One allocation a frame.
-fn split_described(frame: &Bytes, payloads: &mut Vec<Bytes>, describe: impl Fn(bool, bool) -> u8) {
-    let count = frame.len().div_ceil(MAX_PAYLOAD - 1);
+fn split_described(
+    frame: &Bytes,
+    max: usize,
+    payloads: &mut Vec<Bytes>,
+    describe: impl Fn(bool, bool) -> u8,
+) {
+    let count = frame.len().div_ceil(max - 1);
     if count == 0 {
         return;
     }
@@ -53,15 +58,15 @@ fn split_described(frame: &Bytes, payloads: &mut Vec<Bytes>, describe: impl Fn(b
 }
 
 /// A NAL unit is a payload if it fits, and fragments otherwise.
-fn split_h264(frame: &Bytes, payloads: &mut Vec<Bytes>) {
+fn split_h264(frame: &Bytes, max: usize, payloads: &mut Vec<Bytes>) {
     let mut at = 0;
     while let Some(nal) = next_nal(frame, &mut at) {
-        if nal.len() <= MAX_PAYLOAD {
+        if nal.len() <= max {
             payloads.push(frame.slice(nal));
             continue;
         }
         let (header, body) = (frame[nal.start], &frame[nal.start + 1..nal.end]);
-        let count = body.len().div_ceil(MAX_PAYLOAD - 2);
+        let count = body.len().div_ceil(max - 2);
         let mut buffer = BytesMut::with_capacity(body.len() + 2 * count);
         let chunks = body.chunks(body.len().div_ceil(count));
         let last = chunks.len() - 1;

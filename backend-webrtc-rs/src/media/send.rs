@@ -40,6 +40,8 @@ pub(crate) struct Sent {
 #[derive(Debug)]
 pub(crate) struct Sender {
     pub(crate) streams: Streams,
+    /// The largest payload of a packet, in bytes.
+    max_payload: usize,
     sequence: u16,
     rtx_sequence: u16,
     /// The remote peer's, from the last negotiation.
@@ -70,9 +72,10 @@ struct Past {
 }
 
 impl Sender {
-    pub(crate) fn new(mid: &str, streams: Streams) -> Self {
+    pub(crate) fn new(mid: &str, streams: Streams, max_payload: usize) -> Self {
         Self {
             streams,
+            max_payload,
             // Low, so that the first wrap is not near a lost packet (RFC 3711 §3.3.1).
             sequence: random() as u16 & 0x7FFF,
             rtx_sequence: random() as u16 & 0x7FFF,
@@ -121,6 +124,7 @@ impl Sender {
             frame.codec,
             frame.payload.into_bytes(),
             frame.keyframe,
+            self.max_payload,
             &mut payloads,
         );
         let timestamp = frame.media_time.ticks as u32;

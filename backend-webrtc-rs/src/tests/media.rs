@@ -37,7 +37,7 @@ impl End {
         let (sink, _) = EventSink::detached();
         let (sender, receiver, port) = TrackPort::detached(&sink, codec.kind(), Some(codec));
         Self {
-            media: Media::default(),
+            media: Media::new(super::MAX_PAYLOAD),
             port,
             sender,
             receiver,

@@ -15,7 +15,7 @@ fn annex_b(nals: &[Vec<u8>]) -> Bytes {
 
 fn there_and_back(codec: Codec, frame: &Bytes, keyframe: bool) -> (Bytes, bool, usize) {
     let mut payloads = Vec::new();
-    packetize(codec, frame.clone(), keyframe, &mut payloads);
+    packetize(codec, frame.clone(), keyframe, MAX_PAYLOAD, &mut payloads);
     assert!(
         payloads
             .iter()

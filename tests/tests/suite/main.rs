@@ -21,6 +21,7 @@ mod pictures;
 mod restart;
 mod rollback;
 mod round_trips;
+mod security;
 mod states;
 mod tracks;
 
@@ -201,6 +202,12 @@ fn cases() -> Vec<Case> {
         }
         round_trips {
             round_trips on Memory,
+        }
+        security {
+            profiles_and_groups on Memory,
+            nothing_in_common on Memory,
+            certificates on Memory,
+            packet_sizes on Memory,
         }
     }
 }
