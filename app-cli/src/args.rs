@@ -4,10 +4,12 @@
     reason = "these comments are the help texts, which are no Markdown"
 )]
 
+mod bench;
 mod call;
 mod media;
 mod sdp;
 
+pub(crate) use bench::BenchArgs;
 pub(crate) use call::CallArgs;
 pub(crate) use media::MediaArgs;
 pub(crate) use sdp::{DiffArgs, IntentArgs, SdpArgs, SdpCommand, Want};
@@ -51,6 +53,13 @@ pub(crate) enum Command {
     /// timed. In the end both peers hang up. A call whose pictures or sound are not as they were sent has failed.
     #[command(after_help = CALL_EXAMPLES)]
     Call(CallArgs),
+    /// Compare the stacks: handshakes, frames, messages, many peers, in one run
+    ///
+    /// Measures every ordered pair of stacks in turns of random order, each turn in a process of its own, and one pair
+    /// twice, which shows the noise. Only what is clear of that noise is called a difference. A full run takes about
+    /// 40 minutes; Ctrl-C ends it and keeps what was measured. docs/benchmarks.md says how to read the results.
+    #[command(after_help = BENCH_EXAMPLES)]
+    Bench(BenchArgs),
     /// Show what the stacks in this build can do
     ///
     /// One row a capability, one column a stack. `yes` means that visavis supports it on that stack, tested.
@@ -70,6 +79,9 @@ pub(crate) enum Command {
     /// outputs can be compared; --raw shows it.
     #[command(args_conflicts_with_subcommands = true, after_help = SDP_EXAMPLES)]
     Sdp(SdpArgs),
+    /// One turn of a benchmark: reads what to do from standard input
+    #[command(name = crate::bench::WORKER, hide = true)]
+    BenchWorker,
 }
 
 const CALL_EXAMPLES: &str = "\
@@ -89,6 +101,19 @@ Examples:
 
 Exit codes:
   0 done   1 a call failed, or its media is bad   2 bad usage   130 Ctrl-C   143 SIGTERM";
+
+const BENCH_EXAMPLES: &str = "\
+Examples:
+  visavis bench --quick                               a first look, under a minute
+  visavis bench --quick --html report.html            the same with plots
+  visavis bench --scenario handshake --runs 50        one scenario, more often
+  visavis bench --profile equal --save equal.json     everything, all settings equal
+  visavis bench --scenario frames --baseline old.json what has changed since
+  visavis bench --show equal.json --markdown          an earlier result again
+  visavis bench --pair str0m:str0m                    one pair against itself: the noise
+
+Exit codes:
+  0 done   1 a call failed   2 bad usage   130 Ctrl-C   143 SIGTERM";
 
 const SDP_EXAMPLES: &str = "\
 Examples:

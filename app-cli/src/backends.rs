@@ -3,6 +3,7 @@
 use crate::{args::BackendsArgs, out::Out};
 use serde::Serialize;
 use std::{io, sync::Arc};
+use visavis_bench::lab::{Lab, Settings};
 use visavis_core::{Backend, Capabilities};
 
 #[cfg(not(any(feature = "str0m", feature = "webrtc-rs")))]
@@ -38,6 +39,43 @@ pub(crate) fn find(name: &str) -> Option<Arc<dyn Backend>> {
     let index = names().iter().position(|n| *n == name)?;
     all().into_iter().nth(index)
 }
+
+/// The stacks for `visavis bench`.
+pub(crate) fn lab() -> Lab {
+    Lab {
+        names: names(),
+        stack,
+    }
+}
+
+/// The stack of that name with these settings.
+fn stack(name: &str, settings: Settings) -> Option<Arc<dyn Backend>> {
+    let stack: visavis_core::Result<Arc<dyn Backend>> = match name {
+        #[cfg(feature = "str0m")]
+        "str0m" => set!(visavis_str0m::Str0m::new(), settings),
+        #[cfg(feature = "webrtc-rs")]
+        "webrtc-rs" => set!(visavis_webrtc_rs::WebrtcRs::new(), settings),
+        _ => return None,
+    };
+    // The settings are of this program, and every stack has them.
+    Some(stack.expect("settings that the stack takes"))
+}
+
+/// A backend with [`Settings`]: the builders have the same setters, but no trait.
+macro_rules! set {
+    ($stack:expr, $settings:expr) => {{
+        let stack = $stack.with_certificate_ahead($settings.certificates_ahead);
+        match $settings.equal {
+            None => Ok(Arc::new(stack) as Arc<dyn Backend>),
+            Some(equal) => stack
+                .with_srtp_profiles(&[equal.srtp_profile])
+                .and_then(|stack| stack.with_key_exchange(&[equal.key_exchange]))
+                .and_then(|stack| stack.with_rtp_packet_size(equal.rtp_packet_size))
+                .map(|stack| Arc::new(stack) as Arc<dyn Backend>),
+        }
+    }};
+}
+use set;
 
 /// `visavis backends`.
 pub(crate) fn run(args: &BackendsArgs, out: &mut Out) -> io::Result<()> {

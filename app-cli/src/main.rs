@@ -5,6 +5,7 @@
 
 mod args;
 mod backends;
+mod bench;
 mod call;
 mod devices;
 mod media;
@@ -43,6 +44,15 @@ fn run(cli: Cli) -> Result<u8, Box<dyn Error>> {
     match cli.command.unwrap_or(Command::Call(cli.call)) {
         Command::Backends(args) => {
             backends::run(&args, &mut out)?;
+            Ok(0)
+        }
+        Command::Bench(args) => {
+            log(args.verbosity.level);
+            drive(async { Ok(bench::run(&args, &mut out).await?) })
+        }
+        Command::BenchWorker => {
+            log(0);
+            bench::work()?;
             Ok(0)
         }
         Command::Call(args) => {

@@ -5,6 +5,7 @@ use serde::Serialize;
 use std::{
     fmt::Display,
     io::{self, IsTerminal, Write},
+    time::Duration,
 };
 use visavis_core::Side;
 
@@ -100,6 +101,31 @@ impl Progress {
     /// Shown only if it disturbs nothing: standard error is a terminal, and standard output is not.
     pub(crate) fn new(wanted: bool) -> Self {
         Self(wanted && io::stderr().is_terminal() && !io::stdout().is_terminal())
+    }
+
+    /// Shown if standard error is a terminal: nothing is printed on standard output until it is over.
+    pub(crate) fn alone() -> Self {
+        Self(io::stderr().is_terminal())
+    }
+
+    /// Shows how much is done, about how long the rest takes, and what is done now.
+    pub(crate) fn bar(&self, done: usize, all: usize, left: Option<Duration>, now: &str) {
+        const WIDTH: usize = 20;
+        let full = WIDTH * done / all.max(1);
+        let left = left.map_or_else(String::new, |left| match left.as_secs() {
+            0..=99 => format!(", {} s left", left.as_secs()),
+            seconds => format!(", {} min left", seconds.div_ceil(60)),
+        });
+        let text = format!(
+            "[{}{}] {} %{left}  {now}",
+            "#".repeat(full),
+            "-".repeat(WIDTH - full),
+            100 * done / all.max(1)
+        );
+        let terminal = terminal_size::terminal_size_of(io::stderr());
+        // A line that is too long would wrap and could not be taken back.
+        let width = terminal.map_or(79, |(width, _)| usize::from(width.0).saturating_sub(1));
+        self.show(text.chars().take(width).collect::<String>());
     }
 
     /// Shows `text` in place of what was shown before.

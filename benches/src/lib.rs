@@ -1,24 +1,27 @@
-//! The scenarios that compare stacks. Criterion (`cargo bench -p visavis-bench`) runs them; each is written once, here.
+//! The scenarios that compare stacks, and the method by which they are measured. `visavis bench` runs all of it;
+//! criterion (`cargo bench -p visavis-bench`) runs the same scenarios one by one.
 //!
-//! A scenario measures with Tokio's clock and reads the phases from each side's
-//! [`Timeline`](visavis_core::Timeline).
+//! A [`Work`](work::Work) says what is measured, an [`Arm`](work::Arm) on what. A [`Visit`](work::Visit) is one arm's
+//! turn in one block, made by a [`worker`] in a process of its own. How results come about is in
+//! `docs/benchmarks.md`.
 
 #![forbid(unsafe_code)]
 
-pub mod frames;
-pub mod handshake;
-
-use std::sync::Arc;
-use visavis_core::Backend;
-
-/// Two stacks, the offerer's first.
-pub type Stacks = [Arc<dyn Backend>; 2];
-
-/// Every ordered pair of the given stacks, named `offerer:answerer`.
-pub fn ordered_pairs(backends: &[Arc<dyn Backend>]) -> Vec<(String, Stacks)> {
-    backends
-        .iter()
-        .flat_map(|a| backends.iter().map(move |b| [Arc::clone(a), Arc::clone(b)]))
-        .map(|pair| (format!("{}:{}", pair[0].name(), pair[1].name()), pair))
-        .collect()
-}
+pub mod compare;
+pub mod counts;
+pub mod environment;
+mod handicap;
+pub mod lab;
+pub mod metric;
+pub mod outcome;
+pub mod plan;
+pub mod report;
+pub mod results;
+pub mod runner;
+pub mod scenario;
+pub mod stats;
+pub mod summary;
+pub mod tap;
+pub mod words;
+pub mod work;
+pub mod worker;

@@ -140,7 +140,7 @@ impl From<Ice> for IceMode {
     }
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     let Some((offerer, answerer)) = text.split_once(':') else {
         let name = backends::default_name();
         return Err(format!("write OFFERER:ANSWERER, such as {name}:{name}"));

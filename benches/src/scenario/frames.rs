@@ -1,62 +1,92 @@
 //! Frame throughput: complete frames in order, from one peer's `try_send` to the other's `recv`.
 
-use crate::Stacks;
-use std::{sync::Arc, time::Duration};
-use tokio::{sync::Semaphore, time::Instant};
-use visavis_core::{
-    Call, CallFailure, Codec, Direction, Error, InboundStats, MediaKind, MediaTime, OutgoingFrame,
-    PairConfig, PairMedia, Payload, PeerPair, SamePage, TrackReceiver, TrackSender,
+use crate::{
+    lab::{Lab, Site},
+    metric::Metric,
+    outcome::{Meter, Outcome},
+    scenario::{content::Frames, handshake::negotiated},
+    work::{Content, Network, Visit},
 };
-
-/// The sizes of the frames that are measured, in bytes: one packet, and the pictures of a call at 3 and at 15 Mbit/s.
-pub const SIZES: [usize; 3] = [1_200, 12_000, 60_000];
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
+use visavis_core::{
+    Call, Codec, Direction, InboundStats, IncomingFrame, MediaKind, MediaTime, OutgoingFrame, PairConfig,
+    PairMedia, PeerPair, SamePage, TrackReceiver, TrackSender,
+};
 
 /// How many frames are under way at most. They are acknowledged in process, so no signal slows them.
 pub const WINDOW: usize = 8;
 
-/// Frames differ, and repeat after this many, more than can be under way. The first of them is a keyframe.
-const PERIOD: usize = 64;
-
-/// The parameter sets of a keyframe, constrained baseline, 640x480, and the start code of its slice.
-const PARAMETERS: [u8; 34] = [
-    0, 0, 0, 1, 0x67, 0x42, 0xc0, 0x1f, 0xda, 0x02, 0x80, 0xf6, 0x84, 0x0a, 0x11, 0x24, 0x3c, 0x60, 0xca,
-    0x80, 0, 0, 0, 1, 0x68, 0xce, 0x3c, 0x80, 0, 0, 0, 1, 0x65, 0x88,
-];
+/// A frame that takes longer than this is lost.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Ticks from one frame to the next, at 30 frames a second.
-const STEP: u64 = 3_000;
+pub(super) const STEP: u64 = 3_000;
 
-/// A call that sends H.264 frames of one size from the offerer to the answerer.
+/// About how long a batch takes, so that its processor time can be read.
+const BATCH: f64 = 0.05;
+
+/// Sends frames as fast as they go, as the visit's [`Work::Frames`](crate::work::Work::Frames) says.
+///
+/// # Errors
+///
+/// Why there was no call. What is lost or damaged is a failure in the outcome.
+pub async fn run(
+    lab: &Lab,
+    visit: &Visit,
+    content: Content,
+    window: usize,
+    outcome: &mut Outcome,
+) -> Result<(), String> {
+    let site = lab.site(visit, Network::Loopback, false)?;
+    let frames = Frames::new(content, visit.recording.as_deref())?;
+    let size = frames.mean_size();
+    let mut call = FrameThroughput::new(&site, frames, window).await?;
+    let mut count = 100;
+    outcome
+        .measure(visit, async || {
+            let meter = Meter::start();
+            let sent = count;
+            call.run(sent).await?;
+            let (wall, cpu) = meter.read();
+            let rate = sent as f64 / wall;
+            count = ((rate * BATCH) as u64).max(10);
+            Ok(vec![
+                (Metric::FramesPerSecond, rate),
+                (Metric::FramesPerCpuSecond, sent as f64 / cpu),
+                (Metric::Throughput, rate * size / 1e6),
+            ])
+        })
+        .await;
+    call.end().await;
+    outcome.negotiated = Some(negotiated(&site).await?);
+    Ok(())
+}
+
+/// A call that sends H.264 frames from the offerer to the answerer.
 #[derive(Debug)]
 pub struct FrameThroughput {
     pair: SamePage,
     call: Arc<Call>,
     sender: TrackSender,
     receiver: TrackReceiver,
-    frames: Vec<Frame>,
+    frames: Frames,
+    window: usize,
     sent: u64,
 }
 
 impl FrameThroughput {
-    /// Calls on loopback and waits until frames may flow.
+    /// Calls and waits until frames may flow.
     ///
     /// # Errors
     ///
     /// Why there was no call.
-    pub async fn new(stacks: Stacks, size: usize) -> Result<Self, CallFailure> {
-        let config = PairConfig {
-            media: vec![PairMedia {
-                kind: MediaKind::Video,
-                direction: Direction::SendOnly,
-                codecs: vec![Codec::H264],
-            }],
-            ..PairConfig::default()
-        };
-        let [offerer, answerer] = stacks;
-        let pair = SamePage::new(offerer, answerer, config);
-        // A new pair can be started.
-        let _ = pair.start().await;
-        let call = pair.call().await?;
+    pub async fn new(site: &Site, frames: Frames, window: usize) -> Result<Self, String> {
+        let pair = site.pair(video()).await;
+        let call = pair.call().await.map_err(|failure| failure.to_string())?;
         let sender = call.offerer.transceivers[0].sender();
         let receiver = call.answerer.transceivers[0].receiver();
         sender.ready().await;
@@ -65,50 +95,45 @@ impl FrameThroughput {
             call,
             sender,
             receiver,
-            frames: (0..PERIOD).map(|n| Frame::new(n, size)).collect(),
+            frames,
+            window,
             sent: 0,
         })
     }
 
-    /// Sends `count` frames and receives each, with [`WINDOW`] under way. The time is from the first one sent to the
+    /// Sends `count` frames and receives each, a window of them under way. The time is from the first one sent to the
     /// last one received.
     ///
-    /// # Panics
+    /// # Errors
     ///
     /// When a frame is dropped, lost, out of order or not what was sent: throughput with losses is no result.
-    pub async fn run(&mut self, count: u64) -> Duration {
-        let room = Semaphore::new(WINDOW);
+    pub async fn run(&mut self, count: u64) -> Result<Duration, String> {
+        let room = Semaphore::new(self.window);
         let numbers = self.sent..self.sent + count;
         self.sent = numbers.end;
         let began = Instant::now();
         let send = async {
             for n in numbers.clone() {
-                room.acquire().await.expect("an open semaphore").forget();
-                let frame = &self.frames[n as usize % PERIOD];
-                let taken = self.sender.try_send(OutgoingFrame {
-                    codec: Codec::H264,
-                    payload: frame.payload.clone(),
-                    keyframe: frame.keyframe,
-                    media_time: MediaTime {
-                        ticks: n * STEP,
-                        rate: Codec::H264.clock_rate(),
-                    },
-                    captured: Instant::now(),
-                });
-                assert!(taken, "frame {n} was dropped: {:?}", self.sender.stats());
+                room.acquire().await.map_err(|error| error.to_string())?.forget();
+                if !self.sender.try_send(outgoing(&self.frames, n, Instant::now())) {
+                    return Err(format!("frame {n} was dropped: {:?}", self.sender.stats()));
+                }
             }
+            Ok(())
         };
         let receive = async {
             for n in numbers.clone() {
-                let frame = self.receiver.recv().await.expect("a track that goes on");
-                let sent = &self.frames[n as usize % PERIOD];
-                assert!(sent.is(frame.payload.as_ref()), "frame {n} is not what was sent");
-                assert_eq!(frame.keyframe, sent.keyframe, "frame {n}");
-                assert_eq!(frame.media_time.ticks as u32, (n * STEP) as u32, "frame {n}");
+                let frame = timeout(PATIENCE, self.receiver.recv()).await;
+                let frame = frame
+                    .ok()
+                    .flatten()
+                    .ok_or_else(|| format!("frame {n} did not arrive"))?;
+                check(&self.frames, n, &frame)?;
                 room.add_permits(1);
             }
+            Ok(())
         };
-        tokio::join!(send, receive);
+        tokio::try_join!(send, receive)?;
         let took = began.elapsed();
         let InboundStats {
             frames_received,
@@ -116,54 +141,57 @@ impl FrameThroughput {
             gaps,
             ..
         } = self.receiver.stats();
-        assert_eq!((frames_received, frames_dropped, gaps), (self.sent, 0, 0));
-        took
+        if (frames_received, frames_dropped, gaps) != (self.sent, 0, 0) {
+            return Err(format!(
+                "of {} frames not all arrived: {:?}",
+                self.sent,
+                self.receiver.stats()
+            ));
+        }
+        Ok(took)
     }
 
     /// Hangs up.
-    ///
-    /// # Errors
-    ///
-    /// That the call was over already.
-    pub async fn end(self) -> Result<(), Error> {
+    pub async fn end(self) {
         drop(self.call);
-        self.pair.hang_up().await
+        // The only refusal is that the call is over already.
+        let _ = self.pair.hang_up().await;
     }
 }
 
-/// What is sent.
-#[derive(Debug)]
-struct Frame {
-    payload: Payload,
-    keyframe: bool,
-    /// Where its slice begins.
-    slice: usize,
+/// A call with one H.264 track from the offerer to the answerer.
+pub(super) fn video() -> PairConfig {
+    PairConfig {
+        media: vec![PairMedia {
+            kind: MediaKind::Video,
+            direction: Direction::SendOnly,
+            codecs: vec![Codec::H264],
+        }],
+        ..PairConfig::default()
+    }
 }
 
-impl Frame {
-    /// Frame `n`: one slice, after its parameter sets if it is a keyframe.
-    fn new(n: usize, size: usize) -> Self {
-        let keyframe = n == 0;
-        let mut bytes = if keyframe {
-            PARAMETERS.to_vec()
-        } else {
-            vec![0, 0, 0, 1, 0x41, 0x9a]
-        };
-        let slice = bytes.len() - 2;
-        // No byte is 0, so there is no start code inside.
-        bytes.extend((bytes.len()..size).map(|i| 0x80 | ((i * 31 + n * 7) % 127) as u8));
-        Self {
-            payload: bytes.into(),
-            keyframe,
-            slice,
-        }
+/// Frame `n` as it is sent.
+pub(super) fn outgoing(frames: &Frames, n: u64, captured: Instant) -> OutgoingFrame {
+    let frame = frames.get(n);
+    OutgoingFrame {
+        codec: Codec::H264,
+        payload: frame.payload.clone(),
+        keyframe: frame.keyframe,
+        media_time: MediaTime {
+            ticks: n * STEP,
+            rate: Codec::H264.clock_rate(),
+        },
+        captured,
     }
+}
 
-    /// Whether this is the frame: its slice, byte for byte, and as much before it. Start codes have three or four
-    /// bytes (H.264, Annex B).
-    fn is(&self, arrived: &[u8]) -> bool {
-        let sent = self.payload.as_ref();
-        let codes = if self.keyframe { 3 } else { 1 };
-        arrived.ends_with(&sent[self.slice..]) && arrived.len().abs_diff(sent.len()) <= codes
-    }
+/// Whether what arrived is frame `n`.
+pub(super) fn check(frames: &Frames, n: u64, arrived: &IncomingFrame) -> Result<(), String> {
+    let sent = frames.get(n);
+    let is = sent.is(arrived.payload.as_ref())
+        && arrived.keyframe == sent.keyframe
+        && arrived.media_time.ticks as u32 == (n * STEP) as u32;
+    is.then_some(())
+        .ok_or_else(|| format!("what arrived is not frame {n}"))
 }

@@ -4,6 +4,7 @@
 //! the file. A file that lies about itself (absurd sizes, boxes cut off, counts beyond its end) gives an error.
 
 mod clock;
+mod encoded;
 mod h264;
 mod ivf;
 mod mp4;
@@ -13,6 +14,8 @@ mod pictures;
 mod sound;
 mod wav;
 mod y4m;
+
+pub use encoded::read_h264;
 
 use std::{
     fmt,

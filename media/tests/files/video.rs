@@ -3,7 +3,7 @@
 use crate::made::{self, Mp4};
 use std::{path::Path, time::Duration};
 use visavis_core::{ErrorKind, media::VideoFrame};
-use visavis_media::source::file::{Repeat, open_video};
+use visavis_media::source::file::{Repeat, open_video, read_h264};
 
 fn frames(bytes: &[u8]) -> Vec<VideoFrame> {
     let (_directory, path) = made::file(bytes);
@@ -220,4 +220,41 @@ fn what_is_no_video() {
     ] {
         assert_eq!(refused(bytes).0, ErrorKind::NotSupported, "{bytes:?}");
     }
+}
+
+#[test]
+fn coded_frames_are_those_that_the_file_was_made_of() {
+    let frames = made::h264(305);
+    let (_directory, path) = made::file(&Mp4::default().write(&frames));
+    let read = read_h264(&path).unwrap();
+    assert_eq!(read.len(), 300, "no more than ten seconds");
+    for (number, (read, frame)) in read.iter().zip(&frames).enumerate() {
+        assert_eq!(read.payload.as_ref(), frame.payload.as_ref(), "frame {number}");
+        assert_eq!((read.keyframe, read.time), (frame.keyframe, frame.time));
+    }
+}
+
+#[test]
+fn coded_frames_begin_with_a_keyframe() {
+    let fragmented = Mp4 {
+        fragmented: true,
+        ..Mp4::default()
+    };
+    let frames = made::h264(2);
+    let out_of_order = [frames[1].clone(), frames[0].clone(), frames[1].clone()];
+    let (_directory, path) = made::file(&fragmented.write(&out_of_order));
+    let read = read_h264(&path).unwrap();
+    assert_eq!(read.len(), 2);
+    assert_eq!(read[0].payload.as_ref(), frames[0].payload.as_ref());
+    // All are marked as sync samples here, so parameter sets come before each; that alone makes no keyframe.
+    assert!(read[0].keyframe && !read[1].keyframe);
+    assert!(read[1].payload.as_ref().ends_with(frames[1].payload.as_ref()));
+
+    let (_directory, path) = made::file(&made::y4m(
+        "W32 H16 F25:1",
+        &[made::picture(32, 16, 0).planes.concat()],
+    ));
+    assert_eq!(read_h264(&path).unwrap_err().kind(), ErrorKind::NotSupported);
+    let missing = read_h264(&path.with_extension("missing")).unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::NotFound);
 }

@@ -24,7 +24,8 @@ pub(super) fn check(bitstream: &[u8]) -> Read<()> {
     Ok(())
 }
 
-fn start_code(bytes: &[u8]) -> Option<usize> {
+/// Where the next start code of three bytes is.
+pub(super) fn start_code(bytes: &[u8]) -> Option<usize> {
     bytes.windows(3).position(|window| window == [0, 0, 1])
 }
 
