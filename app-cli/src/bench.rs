@@ -90,7 +90,7 @@ async fn measure(args: &BenchArgs) -> io::Result<(Run, u8)> {
         }
     };
     let run = runner::run(plan, visit, |now| {
-        progress.bar(now.done, now.all, now.left, &now.now)
+        progress.bar(now.done, now.all, now.left, &now.now);
     })
     .await;
     drop(progress);

@@ -200,7 +200,7 @@ impl FaultySocket {
             match fault {
                 #[allow(clippy::disallowed_methods)] // holding up the driver is what is wanted
                 Fault::Slow(time) if new => std::thread::sleep(*time),
-                Fault::Drop(every) if new && sent.len() as u64 % every == 0 => {
+                Fault::Drop(every) if new && (sent.len() as u64).is_multiple_of(*every) => {
                     dropped.insert(timestamp);
                 }
                 _ => {}

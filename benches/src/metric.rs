@@ -84,6 +84,6 @@ metrics! {
     AgeP50 = "age, median", "ms", Less;
     /// The oldest 1 % of the frames is older.
     AgeP99 = "age, p99", "ms", Less;
-    /// Frames that arrived too late, or never.
-    Late = "late or missing", "%", Less;
+    /// Frames that arrived after the next one was due, or in an open loop never.
+    Late = "late", "%", Less;
 }

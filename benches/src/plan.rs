@@ -98,7 +98,7 @@ impl Plan {
             profile: wishes.profile,
             warmup: wishes.warmup.unwrap_or(match wishes.effort {
                 Effort::Quick => 3,
-                Effort::Full => 10,
+                Effort::Full => 6,
             }),
             seed: wishes.seed,
             handicaps: wishes.handicaps.clone(),
@@ -150,49 +150,44 @@ impl Planner<'_> {
         };
         let rows: Vec<Option<Row>> = match scenario {
             Scenario::Handshake => {
+                let floor = [Arm::Floor { segmentation: false }];
                 let mut rows = vec![
-                    self.row(
-                        scenario,
-                        HANDSHAKE,
-                        &[Arm::Floor { segmentation: false }],
-                        (Some((6, 150)), (20, 1_000)),
-                    ),
+                    self.row(scenario, HANDSHAKE, &floor, (Some((5, 100)), (12, 500))),
                     self.row(
                         scenario,
                         handshake(Network::Loopback, false, false),
                         &[],
-                        (None, (20, 500)),
+                        (None, (8, 300)),
                     ),
                     self.row(
                         scenario,
                         handshake(Network::Loopback, true, true),
                         &[],
-                        (Some((3, 100)), (20, 500)),
+                        (None, (8, 300)),
                     ),
                 ];
                 for rtt in [0, 20, 100] {
                     let quick = (rtt == 20).then_some((1, 0));
                     let work = handshake(Network::Simulated(rtt), true, false);
-                    rows.push(self.row(scenario, work, &[], (quick, (5, 0))));
+                    rows.push(self.row(scenario, work, &[], (quick, (3, 0))));
                 }
                 rows
             }
             Scenario::Frames => {
                 let floors = [false, true].map(|segmentation| Arm::Floor { segmentation });
-                let mut rows: Vec<_> = [1_200, 12_000, 60_000]
-                    .map(|size| {
-                        let quick = (size == 12_000).then_some((5, 200));
-                        self.row(scenario, frames(Content::Size(size)), &floors, (quick, (20, 500)))
-                    })
-                    .into();
-                rows.push(self.row(scenario, frames(Content::Recording), &[], (None, (20, 500))));
-                rows
+                let sized = |size, cost| self.row(scenario, frames(Content::Size(size)), &floors, cost);
+                vec![
+                    sized(1_200, (None, (8, 300))),
+                    sized(12_000, (Some((5, 120)), (12, 300))),
+                    sized(60_000, (None, (8, 300))),
+                    self.row(scenario, frames(Content::Recording), &[], (None, (6, 300))),
+                ]
             }
             Scenario::OpenLoop => {
                 let work = Work::OpenLoop {
                     content: Content::Size(12_000),
                 };
-                vec![self.row(scenario, work, &[], (None, (7, 2_000)))]
+                vec![self.row(scenario, work, &[], (None, (5, 500)))]
             }
             Scenario::Codecs => {
                 let work = Work::Codecs {
@@ -200,54 +195,50 @@ impl Planner<'_> {
                     height: 720,
                     window: 4,
                 };
-                vec![self.row(scenario, work, &[], (None, (7, 2_000)))]
+                vec![self.row(scenario, work, &[], (None, (5, 500)))]
             }
             Scenario::Data => vec![
-                self.row(scenario, LARGE, &[], (Some((5, 150)), (20, 500))),
+                self.row(scenario, LARGE, &[], (Some((5, 120)), (10, 300))),
                 self.row(
                     scenario,
                     Work::Messages { size: 16 * 1024 },
                     &[],
-                    (None, (20, 500)),
+                    (None, (6, 300)),
                 ),
-                self.row(scenario, SMALL, &[], (Some((5, 150)), (20, 500))),
+                self.row(scenario, SMALL, &[], (Some((5, 120)), (10, 300))),
                 self.row(
                     scenario,
                     Work::RoundTrips { size: 100 },
                     &[],
-                    (Some((5, 100)), (20, 300)),
+                    (Some((3, 100)), (10, 200)),
                 ),
                 self.row(
                     scenario,
                     Work::StalledReader { size: 16 * 1024 },
                     &[],
-                    (None, (5, 100)),
+                    (None, (3, 500)),
                 ),
             ],
             Scenario::Peers => {
-                let mut rows = Vec::new();
-                for pairs in [1, 10, 100, 1_000] {
-                    let quick = (pairs == 10).then_some((1, 500));
-                    rows.push(self.row(
-                        scenario,
-                        Work::Peers { pairs, active: false },
-                        &[],
-                        (quick, (3, 2_000)),
-                    ));
-                    let work = Work::Peers { pairs, active: true };
-                    rows.push(self.row(scenario, work, &[], (None, (3, 2_000))));
-                }
-                rows
+                let peers =
+                    |pairs, active, cost| self.row(scenario, Work::Peers { pairs, active }, &[], cost);
+                vec![
+                    peers(10, false, (Some((1, 500)), (3, 1_000))),
+                    peers(100, false, (None, (3, 1_000))),
+                    peers(1_000, false, (None, (3, 1_000))),
+                    peers(10, true, (None, (3, 1_000))),
+                    peers(50, true, (None, (3, 1_000))),
+                ]
             }
-            Scenario::Forward => [1, 10, 50]
-                .map(|receivers| self.row(scenario, Work::Forward { receivers }, &[], (None, (3, 2_000))))
+            Scenario::Forward => [10, 50]
+                .map(|receivers| self.row(scenario, Work::Forward { receivers }, &[], (None, (3, 4_000))))
                 .into(),
             Scenario::Tax => {
                 let works = [HANDSHAKE, picture, LARGE, SMALL];
                 let rows = visavis_baseline::LIBRARIES.iter().flat_map(|library| {
                     works.map(|work| {
-                        let quick = (work == HANDSHAKE || work == picture).then_some((5, 120));
-                        self.tax(library, work, (quick, (20, 500)))
+                        let quick = (work == HANDSHAKE || work == picture).then_some((3, 60));
+                        self.tax(library, work, (quick, (8, 300)))
                     })
                 });
                 rows.collect()
@@ -285,7 +276,7 @@ impl Planner<'_> {
     fn with_cost(&self, scenario: Scenario, work: Work, arms: Vec<Arm>, (quick, full): Cost) -> Option<Row> {
         let (blocks, budget) = match self.wishes.effort {
             // A scenario that is asked for by name is measured also in a quick run.
-            Effort::Quick if !self.wishes.scenarios.is_empty() => quick.unwrap_or((3, full.1 / 4)),
+            Effort::Quick if !self.wishes.scenarios.is_empty() => quick.unwrap_or((3, full.1 / 2)),
             Effort::Quick => quick?,
             Effort::Full => full,
         };

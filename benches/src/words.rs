@@ -1,7 +1,7 @@
 //! Verdicts in words, only where a difference is clear of the noise.
 
 use crate::{
-    metric::{Better, Metric},
+    metric::Metric,
     scenario::handshake::Phase,
     summary::{ArmSummary, RowSummary, Summary, Verdict},
     work::{Arm, Work},
@@ -36,31 +36,33 @@ fn sentence(work: Work, a: &ArmSummary, b: &ArmSummary) -> Option<String> {
     };
     let [first, second] = numbers.map(|cell| cell.level.value);
     let ratio = number_b.ratio?;
-    // Times and costs are named by how much less the better one takes; rates by how much more it does.
+    // Said as a number above 1, whichever way round it was measured.
     let turn = |ratio: f64| if ratio < 1.0 { 1.0 / ratio } else { ratio };
-    let (low, high) = {
-        let (a, b) = (turn(ratio.low), turn(ratio.high));
-        (a.min(b), a.max(b))
-    };
+    let (one, other) = (turn(ratio.low), turn(ratio.high));
     let times = format!(
         "{} × ({} to {})",
         short(turn(ratio.value)),
-        short(low),
-        short(high)
+        short(one.min(other)),
+        short(one.max(other))
     );
-    let what = match metric.better() {
-        Better::More => format!("{times} the {} of {}", metric.title(), bad.arm),
-        Better::Less => format!("a {times} smaller \"{}\" than {}", metric.title(), bad.arm),
+    let what = match metric {
+        Metric::Total => format!("opens the channel {times} as fast as"),
+        Metric::RoundTrip => format!("answers {times} as fast as"),
+        Metric::Recovery => format!("recovers {times} as fast as"),
+        Metric::MemoryPerPair => format!("takes {times} less memory than"),
+        Metric::Cpu => format!("takes {times} less processor time than"),
+        rate => format!("has {times} the {} of", rate.title()),
     };
     let reason = reason(good, bad)
-        .map(|reason| format!("; {reason}"))
+        .map(|reason| format!(", {reason}"))
         .unwrap_or_default();
-    let unit = metric.unit();
     Some(format!(
-        "{work}: {} has {what}: {} against {} {unit}{reason}.",
+        "{work}: {} {what} {}: {} against {} {}{reason}.",
         good.arm,
+        bad.arm,
         short(first),
-        short(second)
+        short(second),
+        metric.unit()
     ))
 }
 
@@ -82,7 +84,7 @@ fn reason(good: &ArmSummary, bad: &ArmSummary) -> Option<String> {
     let all = level(bad, Metric::Total)? - level(good, Metric::Total)?;
     let title = phase.metric().title();
     Some(format!(
-        "most of it in {title}: {} of {} ms",
+        "most of it in {title} ({} of {} ms)",
         short(difference),
         short(all)
     ))

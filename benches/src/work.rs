@@ -226,6 +226,13 @@ pub enum Arm {
     },
 }
 
+impl Arm {
+    /// Whether it is two stacks through visavis.
+    pub fn is_pair(&self) -> bool {
+        matches!(self, Self::Pair(..) | Self::Again(..))
+    }
+}
+
 impl fmt::Display for Arm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

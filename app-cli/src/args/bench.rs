@@ -45,7 +45,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000), help_heading = "How much")]
     runs: Option<u32>,
 
-    /// The least number of calls or batches of a turn before anything counts [default: 10, or 3 with --quick]
+    /// The least number of calls or batches of a turn before anything counts [default: 6, or 3 with --quick]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100_000), help_heading = "How much")]
     warmup: Option<u32>,
 

@@ -184,7 +184,7 @@ impl Sample {
 
     /// From entering `call` to DTLS connected on both sides.
     pub fn connected(&self) -> Duration {
-        self.total - self.phase(Phase::Channel)
+        self.total.saturating_sub(self.phase(Phase::Channel))
     }
 
     /// How long a phase took.

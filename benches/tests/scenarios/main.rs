@@ -6,6 +6,7 @@ mod floor;
 mod many;
 mod open_loop;
 mod recording;
+mod sabotage;
 
 use std::{sync::Arc, time::Duration};
 use visavis_bench::{
