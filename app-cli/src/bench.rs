@@ -57,6 +57,12 @@ pub(crate) async fn run(args: &BenchArgs, out: &mut Out) -> io::Result<u8> {
     if let Some(path) = &args.html {
         write(path, &report::page(&run, &summary, comparison.as_ref()))?;
     }
+    if let Some(dir) = &args.plots {
+        fs::create_dir_all(dir).map_err(|error| io::Error::other(format!("{}: {error}", dir.display())))?;
+        for (name, svg) in report::svgs(&run, &summary) {
+            write(&dir.join(format!("{name}.svg")), &svg)?;
+        }
+    }
     if args.json {
         out.json(&run)?;
     } else if args.markdown {

@@ -2,6 +2,7 @@
 
 use crate::{
     handicap,
+    netns::{self, Namespace},
     tap::Tap,
     work::{Arm, Handicap, Network, Profile, Visit},
 };
@@ -86,13 +87,18 @@ impl Lab {
     ///
     /// As [`site_of`](Self::site_of).
     pub fn site(&self, visit: &Visit, network: Network, certificates_ahead: bool) -> Result<Site, String> {
-        self.site_of(
+        let mut site = self.site_of(
             &visit.arm,
             visit.profile,
             &visit.handicaps,
             network,
             certificates_ahead,
-        )
+        )?;
+        if let (Network::Loopback, Some(namespace)) = (network, &visit.namespace) {
+            site.nets[1] = handicap::net(Namespace::shared(namespace), &visit.handicaps);
+            site.hosts = netns::ADDRESSES.map(IpAddr::from);
+        }
+        Ok(site)
     }
 
     /// The two stacks of an arm, set up, and the network between them.

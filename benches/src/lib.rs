@@ -13,6 +13,7 @@ pub mod environment;
 mod handicap;
 pub mod lab;
 pub mod metric;
+pub mod netns;
 pub mod outcome;
 pub mod plan;
 pub mod report;

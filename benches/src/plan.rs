@@ -35,6 +35,8 @@ pub struct Wishes {
     pub warmup: Option<u32>,
     /// Faults put in on purpose.
     pub handicaps: Vec<Handicap>,
+    /// The network namespace of the answerer.
+    pub namespace: Option<String>,
     /// The recording for the scenarios that send one.
     pub recording: Option<PathBuf>,
     /// What the random order of the arms is drawn from.
@@ -54,6 +56,8 @@ pub struct Plan {
     pub seed: u64,
     /// Faults put in on purpose.
     pub handicaps: Vec<Handicap>,
+    /// The network namespace of the answerer; everything in one namespace if there is none.
+    pub namespace: Option<String>,
     /// The recording that was sent; a coded test pattern if there is none.
     pub recording: Option<PathBuf>,
     /// What is measured.
@@ -102,6 +106,7 @@ impl Plan {
             }),
             seed: wishes.seed,
             handicaps: wishes.handicaps.clone(),
+            namespace: wishes.namespace.clone(),
             recording: wishes.recording.clone(),
             rows: Scenario::ALL
                 .into_iter()
@@ -253,7 +258,10 @@ impl Planner<'_> {
         if let Some(Arm::Pair(offerer, answerer)) = arms.first().cloned() {
             arms.push(Arm::Again(offerer, answerer));
         }
-        arms.extend_from_slice(others);
+        // The floor is that of loopback.
+        if self.wishes.namespace.is_none() {
+            arms.extend_from_slice(others);
+        }
         self.with_cost(scenario, work, arms, cost)
     }
 
@@ -261,7 +269,10 @@ impl Planner<'_> {
     fn tax(&self, library: &str, work: Work, cost: Cost) -> Option<Row> {
         let pair = Arm::Pair(library.to_owned(), library.to_owned());
         // By hand the libraries keep their own settings, which are those of visavis as shipped.
-        if !self.pairs.contains(&pair) || self.wishes.profile != Profile::Shipped {
+        if !self.pairs.contains(&pair)
+            || self.wishes.profile != Profile::Shipped
+            || self.wishes.namespace.is_some()
+        {
             return None;
         }
         let by_hand = |tuned| Arm::ByHand {
@@ -269,7 +280,11 @@ impl Planner<'_> {
             tuned,
         };
         let again = Arm::Again(library.to_owned(), library.to_owned());
-        let arms = vec![by_hand(true), by_hand(false), pair, again];
+        let mut arms = vec![by_hand(true), pair, again];
+        // By its defaults webrtc-rs takes a second a call.
+        if self.wishes.effort == Effort::Full {
+            arms.insert(1, by_hand(false));
+        }
         self.with_cost(Scenario::Tax, work, arms, cost)
     }
 

@@ -64,6 +64,7 @@ pub async fn run(
                     budget: row.budget,
                     warmup: plan.warmup,
                     handicaps: plan.handicaps.clone(),
+                    namespace: plan.namespace.clone(),
                     recording: plan.recording.clone(),
                 };
                 let Some(outcome) = visit(&asked).await else {

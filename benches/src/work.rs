@@ -323,6 +323,8 @@ pub struct Visit {
     pub warmup: u32,
     /// Faults put in on purpose.
     pub handicaps: Vec<Handicap>,
+    /// The network namespace of the answerer, at the other end of a veth pair, for what otherwise runs on loopback.
+    pub namespace: Option<String>,
     /// The recording for [`Content::Recording`]; a test pattern is coded when there is none.
     pub recording: Option<std::path::PathBuf>,
 }

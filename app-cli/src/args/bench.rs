@@ -26,6 +26,10 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_enum, value_name = "PROFILE", default_value_t = ProfileName::Shipped, help_heading = "What")]
     profile: ProfileName,
 
+    /// The answerer's network namespace, at the other end of a veth pair; benches/veth makes one
+    #[arg(long, value_name = "NAME", help_heading = "What")]
+    namespace: Option<String>,
+
     /// An MP4 file with H.264 for the scenarios that send a recording [default: the test pattern, coded]
     #[arg(long, value_name = "FILE", help_heading = "What")]
     recording: Option<PathBuf>,
@@ -34,7 +38,7 @@ pub(crate) struct BenchArgs {
     ///
     /// Of a handshake, a frame and a message on each pair. They hardly change from run to run. With --baseline, a change
     /// of more than 5 % is an error.
-    #[arg(long, conflicts_with_all = ["scenario", "profile", "recording", "quick", "runs", "warmup", "handicap", "markdown", "html"], help_heading = "What")]
+    #[arg(long, conflicts_with_all = ["scenario", "profile", "namespace", "recording", "quick", "runs", "warmup", "handicap", "markdown", "html", "plots"], help_heading = "What")]
     pub(crate) counts: bool,
 
     /// A first look in less than a minute
@@ -69,12 +73,16 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) html: Option<PathBuf>,
 
+    /// Write each plot as an SVG file into this directory
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    pub(crate) plots: Option<PathBuf>,
+
     /// Write the JSON object to a file, beside what is printed
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) save: Option<PathBuf>,
 
     /// Measure nothing: show an earlier result of --json or --save
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["scenario", "pair", "recording", "quick", "runs", "warmup", "handicap", "counts"], help_heading = "Output")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["scenario", "pair", "namespace", "recording", "quick", "runs", "warmup", "handicap", "counts"], help_heading = "Output")]
     pub(crate) show: Option<PathBuf>,
 
     /// Put a fault in on purpose, to see that the measurement finds it, repeatable
@@ -108,6 +116,7 @@ impl BenchArgs {
             blocks: self.runs,
             warmup: self.warmup,
             handicaps: self.handicap.clone(),
+            namespace: self.namespace.clone(),
             recording: self.recording.clone(),
             seed: self.seed,
         }

@@ -21,13 +21,14 @@ impl Program {
             .join("../..")
             .canonicalize()?;
         let root = fs::read_to_string(workspace.join("Cargo.toml"))?;
+        let path = |inside: &str| workspace.join(inside).display().to_string();
         let manifest = format!(
             "[package]\nname = \"minimal\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n\
              tokio = {{ version = \"1\", default-features = false, features = [\"rt\", \"macros\"] }}\n\
              visavis-core = {{ path = {:?} }}\n{} = {{ path = {:?} }}\n\n{}\n",
-            workspace.join("core"),
+            path("core"),
             stack.backend,
-            workspace.join(stack.directory),
+            path(stack.directory),
             section(&root, "[profile.release]").ok_or("the workspace has no release profile")?,
         );
         let program = Self {

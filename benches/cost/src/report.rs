@@ -81,105 +81,80 @@ impl Lines {
     }
 
     fn named(&self) -> String {
-        if self.total == 0 {
-            return "0".to_owned();
-        }
-        let most: Vec<_> = self
-            .most
-            .iter()
-            .map(|(package, lines)| format!("{package}: {}", grouped(*lines)))
-            .collect();
-        let of = if self.packages > most.len() {
-            format!(" (of {} packages)", self.packages)
+        let line = |(package, lines): &(String, usize)| format!("<br>{package}: {}", grouped(*lines));
+        let most: String = self.most.iter().map(line).collect();
+        let rest = self.packages - self.most.len();
+        let rest = if rest > 0 {
+            format!("<br>in {rest} more")
         } else {
             String::new()
         };
-        format!("{}<br>{}{of}", grouped(self.total), most.join("<br>"))
+        format!("{}{most}{rest}", grouped(self.total))
     }
 }
+
+/// How the figures come about; follows the table.
+const METHOD: &str = "\
+Built once, into an empty target directory and without downloads: a program that makes one call over one data channel \
+on that backend alone, with the workspace's release profile and lock file. Processor time is that of all processes of \
+the build; where others had some meanwhile, the build would have been faster alone. Packages are those that a build \
+for this target compiles, build scripts' and macros' included, without visavis's own. Lines are lines of text, blank \
+ones and comments included. Rust is counted in the directory of a package's library, without tests, examples and \
+benches, but with all platforms and features. Unsafe are the lines of unsafe blocks, bodies of unsafe functions and \
+unsafe impls, each line once, also inside of macros; not what macros make of them, nor declarations of foreign \
+functions. C and assembly are all files `.c .h .cc .cpp .cxx .hpp` and `.S .s .asm` in the packages' directories, \
+tests and other platforms included: by far not all of it is compiled.";
 
 impl Report {
     /// A column for each backend, and the method below.
     pub(crate) fn markdown(&self) -> String {
-        let names: Vec<_> = self
-            .backends
-            .iter()
-            .map(|backend| backend.name.as_str())
-            .collect();
-        let mut text = format!(
-            "| | {} |\n|---|{}\n",
-            names.join(" | "),
-            "---|".repeat(names.len())
-        );
-        let mut row = |title: &str, cell: &dyn Fn(&Backend) -> String| {
-            let cells: Vec<_> = self.backends.iter().map(cell).collect();
-            text.push_str(&format!("| {title} | {} |\n", cells.join(" | ")));
+        let line = |title: &str, cells: Vec<String>| format!("| {title} | {} |\n", cells.join(" | "));
+        let row =
+            |title: &str, cell: fn(&Backend) -> String| line(title, self.backends.iter().map(cell).collect());
+        let built = |title: &str, cell: fn(&Build) -> String| {
+            let cell = |b: &Backend| b.build.as_ref().map_or_else(|| "not built".to_owned(), cell);
+            line(title, self.backends.iter().map(cell).collect())
         };
-        let built = |backend: &Backend, cell: &dyn Fn(&Build) -> String| {
-            backend
-                .build
-                .as_ref()
-                .map_or_else(|| "not built".to_owned(), cell)
-        };
-        row("Cold release build, s", &|b| {
-            built(b, &|build| format!("{:.0}", build.seconds))
-        });
-        row("Processor time of it, s", &|b| {
-            built(b, &|build| format!("{:.0}", build.processor_seconds))
-        });
-        row("Others' meanwhile, s", &|b| {
-            built(b, &|build| format!("{:.0}", build.others_seconds))
-        });
-        row("Stripped program, MB", &|b| {
-            built(b, &|build| format!("{:.2}", build.bytes as f64 / 1e6))
-        });
-        row("Packages of others", &|b| b.dependencies.to_string());
-        row("Their lines of Rust", &|b| grouped(b.rust_lines));
-        row("of these unsafe", &|b| b.not_safe.named());
-        row("Lines of the stack's own packages", &|b| {
-            format!("{} in {} packages", grouped(b.own.lines), b.own.packages.len())
-        });
-        row("of these unsafe", &|b| grouped(b.own.not_safe));
-        row("Lines of C and C++", &|b| b.c.named());
-        row("Lines of assembly", &|b| b.assembly.named());
-        row("Newest compiler asked for", &|b| {
-            format!("{} ({})", b.msrv.rust_version, b.msrv.asked_for_by.join(", "))
-        });
-        row("Packages that do not say", &|b| b.msrv.unstated.to_string());
-        row("Licences", &|b| {
-            let mut licences: Vec<_> = b.licences.iter().collect();
-            licences.sort_by_key(|(_, packages)| Reverse(**packages));
-            let licences: Vec<_> = licences
-                .iter()
-                .map(|(licence, packages)| format!("{licence}: {packages}"))
-                .collect();
-            licences.join("<br>")
-        });
-        let unparsed: Vec<_> = self
-            .backends
-            .iter()
-            .map(|backend| backend.unparsed_files.to_string())
-            .collect();
-        text.push_str(&format!(
-            "\n{}, {}, {} processors. Built is a program that makes one call over one data channel on that backend \
-             alone, with the workspace's release profile and lock file, into an empty target directory; nothing is \
-             downloaded meanwhile, and it is built once. Processor time is that of all processes of the build; where others had some as well, 
-             the build would be faster alone. Packages are those \
-             that a build for this target compiles, build scripts' and macros' included, without visavis's own. \
-             Lines are lines of text, with blank ones and comments. Rust is counted in the library's directory, \
-             without tests, examples and benches, for all platforms and features; unsafe are the lines of unsafe \
-             blocks, of bodies of unsafe functions and of unsafe impls, each line once, also inside of macros, but \
-             not what macros make of them, nor declarations of foreign functions. {} files are not Rust on their own \
-             and hold none of the unsafe lines. C and assembly are all `.c .h .cc .cpp .cxx .hpp` and `.S .s .asm` \
-             files in the packages' directories, tests and other platforms included: by far not all of it is \
-             compiled.\n",
-            self.rustc,
-            self.host,
-            self.cores,
-            unparsed.join(" and "),
-        ));
-        text
+        [
+            row("", |b| b.name.clone()),
+            row("---", |_| "---".to_owned()),
+            built("Cold release build, s", |build| format!("{:.0}", build.seconds)),
+            built("its processor time, s", |build| {
+                format!("{:.0}", build.processor_seconds)
+            }),
+            built("others' meanwhile, s", |build| {
+                format!("{:.0}", build.others_seconds)
+            }),
+            built("Stripped program, MB", |build| {
+                format!("{:.2}", build.bytes as f64 / 1e6)
+            }),
+            row("Packages of others", |b| b.dependencies.to_string()),
+            row("their lines of Rust", |b| grouped(b.rust_lines)),
+            row("unsafe of these", |b| b.not_safe.named()),
+            row("The stack's own packages", |b| b.own.packages.len().to_string()),
+            row("their lines of Rust", |b| grouped(b.own.lines)),
+            row("unsafe of these", |b| grouped(b.own.not_safe)),
+            row("Lines of C and C++", |b| b.c.named()),
+            row("Lines of assembly", |b| b.assembly.named()),
+            row("Newest compiler asked for", |b| b.msrv.rust_version.clone()),
+            row("by", |b| b.msrv.asked_for_by.join("<br>")),
+            row("packages that do not say", |b| b.msrv.unstated.to_string()),
+            row("Licences", |b| counts(&b.licences)),
+            format!(
+                "\n{}, {}, {} processors. {METHOD}\n",
+                self.rustc, self.host, self.cores
+            ),
+        ]
+        .concat()
     }
+}
+
+/// The most frequent first.
+fn counts(licences: &BTreeMap<String, usize>) -> String {
+    let mut licences: Vec<_> = licences.iter().collect();
+    licences.sort_by_key(|(_, packages)| Reverse(**packages));
+    let line = |(licence, packages): &(&String, &usize)| format!("{licence}: {packages}");
+    licences.iter().map(line).collect::<Vec<_>>().join("<br>")
 }
 
 /// `1234567` as `1 234 567`.

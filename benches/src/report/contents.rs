@@ -213,6 +213,13 @@ fn facts(run: &Run) -> Vec<(&'static str, String)> {
             "Order of the arms",
             format!("random in each block, seed {}", plan.seed),
         ),
+        (
+            "Network",
+            match &plan.namespace {
+                None => "loopback, where a batch that GSO sends is never cut".to_owned(),
+                Some(_) => "a veth pair between two network namespaces".to_owned(),
+            },
+        ),
         ("Recording", recording),
         ("Faults put in", list(handicaps.collect(), "none")),
         (

@@ -210,6 +210,7 @@ fn run(works: &[(Scenario, Work)], speed: f64) -> Run {
         warmup: 3,
         seed: 7,
         handicaps: Vec::new(),
+        namespace: None,
         recording: Some("/some/where/city.mp4".into()),
         rows: works.iter().map(row).collect(),
     };

@@ -47,6 +47,7 @@ fn visit(work: Work, (offerer, answerer): (&str, &str)) -> Visit {
         budget: Duration::from_millis(100),
         warmup: 0,
         handicaps: Vec::new(),
+        namespace: None,
         recording: None,
     }
 }
