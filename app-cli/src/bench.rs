@@ -172,7 +172,7 @@ fn table(counted: &Counts, out: &mut Out) -> io::Result<()> {
             count.arm.to_string(),
             words::short(count.instructions),
             words::short(count.allocations),
-            words::short(count.system_calls),
+            count.system_calls.map_or_else(|| "–".to_owned(), words::short),
         ))?;
     }
     Ok(())
