@@ -57,7 +57,7 @@ pub(crate) enum Command {
     ///
     /// Measures every ordered pair of stacks in turns of random order, each turn in a process of its own, and one pair
     /// twice, which shows the noise. Only what is clear of that noise is called a difference. A full run takes about
-    /// 40 minutes; Ctrl-C ends it and keeps what was measured. docs/benchmarks.md says how to read the results.
+    /// 20 minutes; Ctrl-C ends it and keeps what was measured. docs/benchmarks.md says how to read the results.
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(BenchArgs),
     /// Show what the stacks in this build can do

@@ -257,6 +257,10 @@ fn text(run: &Run, summary: &Summary, comparison: Option<&Comparison>, out: &mut
             "No number has changed beyond the noise.",
             out,
         )?;
+        if !comparison.outside.is_empty() {
+            let title = "Unreliable unless something was changed: outside of the earlier run's intervals";
+            section(title, &comparison.outside, "", out)?;
+        }
     }
     if !summary.doubts.is_empty() {
         section("These figures are unreliable", &summary.doubts, "", out)?;

@@ -4,7 +4,7 @@ use crate::{
     metric::Metric,
     results::{ArmResult, Run},
     stats::{self, Estimate},
-    summary::{Verdict, noise},
+    summary::{RowSummary, Summary, Verdict, noise},
     words::{phase, short},
     work::{Arm, Scenario, Work},
 };
@@ -17,6 +17,9 @@ pub struct Comparison {
     pub notes: Vec<String>,
     /// Every number that both runs have.
     pub changes: Vec<Change>,
+    /// The headline ratios that are outside of the earlier run's intervals, a sentence each. If nothing was changed
+    /// between the runs, one of them was disturbed.
+    pub outside: Vec<String>,
 }
 
 /// A number then and now.
@@ -57,12 +60,7 @@ pub fn compare(before: &Run, now: &Run) -> Result<Comparison, String> {
     }
     let mut changes = Vec::new();
     for row in &now.rows {
-        let same = |earlier: &&crate::results::RowResult| {
-            earlier.work == row.work
-                && earlier.scenario == row.scenario
-                && earlier.arms.first().map(|arm| &arm.arm) == row.arms.first().map(|arm| &arm.arm)
-        };
-        let Some(earlier) = before.rows.iter().find(same) else {
+        let Some(earlier) = before.rows.iter().find(|earlier| earlier.key() == row.key()) else {
             continue;
         };
         let (noise_before, noise_now) = (noise(earlier), noise(row));
@@ -102,7 +100,38 @@ pub fn compare(before: &Run, now: &Run) -> Result<Comparison, String> {
     Ok(Comparison {
         notes: notes(before, now),
         changes,
+        outside: outside(&Summary::of(before), &Summary::of(now)),
     })
+}
+
+/// Which of the ratios to the first arm left the intervals that they had.
+fn outside(before: &Summary, now: &Summary) -> Vec<String> {
+    let mut outside = Vec::new();
+    for row in &now.rows {
+        let metric = row.work.headline();
+        let ratio = |row: &RowSummary, arm: &Arm| row.arm(arm)?.cells.get(&metric)?.ratio;
+        let Some(earlier) = before.rows.iter().find(|earlier| earlier.key() == row.key()) else {
+            continue;
+        };
+        for arm in row.arms.iter().map(|arm| &arm.arm) {
+            let Some((old, new)) = ratio(earlier, arm).zip(ratio(row, arm)) else {
+                continue;
+            };
+            if !old.contains(new.value) {
+                outside.push(format!(
+                    "{}: {} of {arm} is × {} that of {}, and was × {} ({} to {})",
+                    row.work,
+                    metric.title(),
+                    short(new.value),
+                    row.arms[0].arm,
+                    short(old.value),
+                    short(old.low),
+                    short(old.high)
+                ));
+            }
+        }
+    }
+    outside
 }
 
 impl Comparison {

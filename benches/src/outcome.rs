@@ -15,6 +15,9 @@ const SETTLED: f64 = 0.1;
 /// How many batches are compared with as many before them.
 const SETTLING: usize = 3;
 
+/// A warm-up ends after this, or after the visit's budget if that is longer, settled or not.
+const LONGEST: Duration = Duration::from_millis(500);
+
 /// The numbers of one batch, or of one call. The warm-up watches the first one's metric: its median, where the batch has
 /// several of it.
 pub type Values = Vec<(Metric, f64)>;
@@ -78,7 +81,7 @@ impl Outcome {
             }
             self.settled = settled(&watched);
             let enough = watched.len() as u32 >= visit.warmup;
-            if enough && (self.settled || began.elapsed() >= visit.budget) {
+            if enough && (self.settled || began.elapsed() >= visit.budget.max(LONGEST)) {
                 break;
             }
         }

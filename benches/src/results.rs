@@ -72,6 +72,11 @@ impl Run {
 }
 
 impl RowResult {
+    /// By what the rows of two runs are known to be the same.
+    pub fn key(&self) -> (Scenario, Work, Option<&Arm>) {
+        (self.scenario, self.work, self.arms.first().map(|arm| &arm.arm))
+    }
+
     /// The results of an arm.
     pub fn arm(&self, arm: &Arm) -> Option<&ArmResult> {
         self.arms.iter().find(|result| result.arm == *arm)

@@ -149,6 +149,11 @@ impl RowSummary {
         }
     }
 
+    /// By what the rows of two runs are known to be the same.
+    pub fn key(&self) -> (Scenario, Work, Option<&Arm>) {
+        (self.scenario, self.work, self.arms.first().map(|arm| &arm.arm))
+    }
+
     /// The summary of an arm.
     pub fn arm(&self, arm: &Arm) -> Option<&ArmSummary> {
         self.arms.iter().find(|summary| summary.arm == *arm)

@@ -101,7 +101,12 @@ impl Contents {
             clear: sections.iter().any(|section| !section.verdicts.is_empty()),
             facts: facts(run),
             comparison: comparison.map(|comparison| Compared {
-                notes: comparison.notes.clone(),
+                notes: comparison
+                    .notes
+                    .iter()
+                    .chain(&comparison.outside)
+                    .cloned()
+                    .collect(),
                 verdicts: comparison.verdicts(),
                 table: tables::changes(comparison),
             }),

@@ -24,7 +24,7 @@ const STALLED: Duration = Duration::from_millis(200);
 const BOTTOMLESS: usize = 64 * 1024 * 1024;
 
 /// About how long a batch takes, so that its processor time can be read.
-const BATCH: f64 = 0.05;
+const BATCH: f64 = 0.02;
 
 /// About how many bytes the first batch has.
 const FIRST: u64 = 4 * 1024 * 1024;

@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) const STEP: u64 = 3_000;
 
 /// About how long a batch takes, so that its processor time can be read.
-const BATCH: f64 = 0.05;
+const BATCH: f64 = 0.02;
 
 /// Sends frames as fast as they go, as the visit's [`Work::Frames`](crate::work::Work::Frames) says.
 ///

@@ -9,7 +9,7 @@ use crate::{
 use visavis_baseline::{ByHand, Connected, Variant, by_hand};
 
 /// About how long a batch takes, so that its processor time can be read.
-const BATCH: f64 = 0.05;
+const BATCH: f64 = 0.02;
 
 /// Does the visit's work by hand.
 ///

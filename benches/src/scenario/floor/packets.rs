@@ -49,7 +49,7 @@ const READS: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// About how many seconds a batch takes.
-const BATCH: f64 = 0.05;
+const BATCH: f64 = 0.02;
 
 /// Sends frames as fast as they go.
 pub(super) async fn run(
