@@ -157,7 +157,7 @@ impl Planner<'_> {
             Scenario::Handshake => {
                 let floor = [Arm::Floor { segmentation: false }];
                 let mut rows = vec![
-                    self.row(scenario, HANDSHAKE, &floor, (Some((5, 100)), (12, 500))),
+                    self.row(scenario, HANDSHAKE, &floor, (Some((4, 100)), (12, 500))),
                     self.row(
                         scenario,
                         handshake(Network::Loopback, false, false),
@@ -183,7 +183,7 @@ impl Planner<'_> {
                 let sized = |size, cost| self.row(scenario, frames(Content::Size(size)), &floors, cost);
                 vec![
                     sized(1_200, (None, (8, 300))),
-                    sized(12_000, (Some((5, 120)), (12, 300))),
+                    sized(12_000, (Some((4, 100)), (12, 300))),
                     sized(60_000, (None, (8, 300))),
                     self.row(scenario, frames(Content::Recording), &[], (None, (6, 300))),
                 ]
@@ -203,19 +203,19 @@ impl Planner<'_> {
                 vec![self.row(scenario, work, &[], (None, (5, 500)))]
             }
             Scenario::Data => vec![
-                self.row(scenario, LARGE, &[], (Some((5, 120)), (10, 300))),
+                self.row(scenario, LARGE, &[], (Some((3, 100)), (10, 300))),
                 self.row(
                     scenario,
                     Work::Messages { size: 16 * 1024 },
                     &[],
                     (None, (6, 300)),
                 ),
-                self.row(scenario, SMALL, &[], (Some((5, 120)), (10, 300))),
+                self.row(scenario, SMALL, &[], (Some((3, 100)), (10, 300))),
                 self.row(
                     scenario,
                     Work::RoundTrips { size: 100 },
                     &[],
-                    (Some((3, 100)), (10, 200)),
+                    (Some((3, 60)), (10, 200)),
                 ),
                 self.row(
                     scenario,
@@ -228,7 +228,7 @@ impl Planner<'_> {
                 let peers =
                     |pairs, active, cost| self.row(scenario, Work::Peers { pairs, active }, &[], cost);
                 vec![
-                    peers(10, false, (Some((1, 500)), (3, 1_000))),
+                    peers(10, false, (Some((1, 300)), (3, 1_000))),
                     peers(100, false, (None, (3, 1_000))),
                     peers(1_000, false, (None, (3, 1_000))),
                     peers(10, true, (None, (3, 1_000))),
@@ -242,7 +242,7 @@ impl Planner<'_> {
                 let works = [HANDSHAKE, picture, LARGE, SMALL];
                 let rows = visavis_baseline::LIBRARIES.iter().flat_map(|library| {
                     works.map(|work| {
-                        let quick = (work == HANDSHAKE || work == picture).then_some((3, 60));
+                        let quick = (work == HANDSHAKE || work == picture).then_some((3, 50));
                         self.tax(library, work, (quick, (8, 300)))
                     })
                 });
