@@ -16,6 +16,7 @@ pub(crate) fn address(net: &dyn Net) -> Result<SocketAddr, Error> {
 }
 
 /// Whether the sockets of a network are the machine's: then nothing else can bind where one of them is bound.
+#[cfg(feature = "webrtc-rs")]
 pub(crate) fn is_real(net: &dyn Net, address: SocketAddr) -> Result<bool, Error> {
     let socket = net.bind(address).at("bind")?;
     let bound = socket.local_addr().at("bind")?;

@@ -7,7 +7,7 @@
 //!
 //! Tokio's timer wakes in steps of a millisecond, so above 1,000 frames a second several are due at each wake. That is
 //! up to a millisecond of a frame's age; and a track's queue has room for
-//! [`MAX_QUEUED_FRAMES`](visavis_core::MAX_QUEUED_FRAMES), so a stack that takes them up slowly at such a burst loses
+//! 64 (`MAX_QUEUED_FRAMES` of core), so a stack that takes them up slowly at such a burst loses
 //! some, as it would those of a real source.
 
 mod search;
