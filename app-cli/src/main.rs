@@ -15,6 +15,7 @@ mod out;
 mod outcome;
 mod report;
 mod resources;
+mod screen;
 mod sdp;
 mod signals;
 mod steps;

@@ -3,14 +3,15 @@
 use crate::{
     Backend, ChannelInit, Codec, DataChannel, Direction, Error, ErrorKind, IceMode, Mark, MediaKind,
     Negotiator, Net, PeerConfig, PeerConnection, PeerEvent, PeerEvents, RealNet, Result, Role, Signal,
-    Signaling, Timeline, Transceiver, lock, signaling::in_memory,
+    Signaling, Timeline, Transceiver, lock,
+    signaling::{InMemory, in_memory},
 };
 use async_trait::async_trait;
 use serde::Serialize;
 use std::{
     fmt,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -123,6 +124,8 @@ pub enum PairEvent {
     Step(Side, Mark, Instant),
     /// What one side's peer connection reported.
     Peer(Side, PeerEvent),
+    /// What one side sent to the other over signaling, when it did.
+    Signal(Side, Signal, Instant),
 }
 
 /// A subscription to a pair's events.
@@ -493,8 +496,18 @@ impl Inner {
         let (to_answerer, to_offerer) = in_memory();
         let calling = Negotiator::new(&offerer, Role::Impolite, self.config.ice);
         let called = Negotiator::new(&answerer, Role::Polite, self.config.ice).awaiting_offer();
-        tasks.spawn(run(calling, to_answerer, errors.clone()));
-        tasks.spawn(run(called, to_offerer, errors));
+        for (side, negotiator, signaling) in [
+            (Side::Offerer, calling, to_answerer),
+            (Side::Answerer, called, to_offerer),
+        ] {
+            let pair = Arc::downgrade(self);
+            let signaling = Told {
+                pair,
+                side,
+                signaling,
+            };
+            tasks.spawn(run(negotiator, signaling, errors.clone()));
+        }
         *lock(&self.active) = Some(Active {
             call: id,
             peers: [offerer.clone(), answerer.clone()],
@@ -581,8 +594,31 @@ async fn run(mut negotiator: Negotiator, mut signaling: impl Signaling, errors: 
     let _ = signaling.send(Signal::Bye).await;
 }
 
+/// Signaling that tells the pair's subscribers what one side sends.
+struct Told {
+    pair: Weak<Inner>,
+    side: Side,
+    signaling: InMemory,
+}
+
+#[async_trait]
+impl Signaling for Told {
+    async fn send(&mut self, signal: Signal) -> Result<()> {
+        if let Some(pair) = self.pair.upgrade()
+            && !lock(&pair.subscribers).is_empty()
+        {
+            pair.emit(&PairEvent::Signal(self.side, signal.clone(), Instant::now()));
+        }
+        self.signaling.send(signal).await
+    }
+
+    async fn recv(&mut self) -> Result<Option<Signal>> {
+        self.signaling.recv().await
+    }
+}
+
 /// Sends one side's steps and events to the pair's subscribers until its peer connection is closed.
-async fn forward(pair: std::sync::Weak<Inner>, side: Side, mut events: PeerEvents, mut marks: Marks) {
+async fn forward(pair: Weak<Inner>, side: Side, mut events: PeerEvents, mut marks: Marks) {
     loop {
         let event = tokio::select! {
             biased;

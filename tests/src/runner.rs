@@ -3,11 +3,12 @@
 use crate::{Network, Stacks, World};
 use std::{
     any::Any,
+    cell::Cell,
     fmt,
     future::Future,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{self, AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::mpsc,
+    sync::{Once, mpsc},
     thread,
     time::Duration,
 };
@@ -15,6 +16,11 @@ use tokio::runtime::{Builder, Runtime};
 
 /// A case that takes longer than this, by the wall clock, hangs.
 const WALL_LIMIT: Duration = Duration::from_secs(100);
+
+thread_local! {
+    /// Whether the run on this thread is known to fail.
+    static KNOWN: Cell<bool> = const { Cell::new(false) };
+}
 
 /// What a case does.
 pub type CaseFuture = Pin<Box<dyn Future<Output = ()>>>;
@@ -115,10 +121,12 @@ impl Run {
     ///
     /// What went wrong, with the timelines of the peers; or that it passed though it is known to fail.
     pub fn run(self) -> Result<(), String> {
+        no_words_about_known_failures();
         let (tx, rx) = mpsc::channel();
-        let spawned = thread::Builder::new()
-            .name(self.to_string())
-            .spawn(move || drop(tx.send(self.on_this_thread())));
+        let spawned = thread::Builder::new().name(self.to_string()).spawn(move || {
+            KNOWN.set(self.known().is_some());
+            drop(tx.send(self.on_this_thread()));
+        });
         spawned.map_err(|e| format!("no thread: {e}"))?;
         let result = match rx.recv_timeout(WALL_LIMIT) {
             Ok(result) => result,
@@ -154,6 +162,19 @@ impl Run {
             Ok(Err(panic)) | Err(panic) => Err(format!("{}\n{timelines}", message(&*panic))),
         }
     }
+}
+
+/// Panics of runs that are known to fail would hide those of the others.
+fn no_words_about_known_failures() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let hook = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !KNOWN.get() {
+                hook(info);
+            }
+        }));
+    });
 }
 
 /// The runtime of a network: one thread under the paused clock, or two workers under the machine's.

@@ -1,0 +1,1 @@
+//! Pictures by the terminal's own graphics, where it has them.
