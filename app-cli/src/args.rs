@@ -10,7 +10,7 @@ mod media;
 mod sdp;
 
 pub(crate) use bench::BenchArgs;
-pub(crate) use call::CallArgs;
+pub(crate) use call::{CallArgs, Fault};
 pub(crate) use media::MediaArgs;
 pub(crate) use sdp::{DiffArgs, IntentArgs, SdpArgs, SdpCommand, Want};
 

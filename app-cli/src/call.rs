@@ -14,13 +14,13 @@ use crate::{
     talk::{self, Heard},
 };
 use anstyle::Style;
-use std::{future::pending, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{future::pending, io, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, timeout},
 };
 use visavis_core::{
-    Call, CallFailure, CallSide, ConnectionState, IceMode, PairConfig, PeerConfig, PeerPair, SamePage, Side,
+    Call, CallFailure, CallSide, ConnectionState, IceMode, PeerPair, SamePage, Side,
 };
 use visavis_media::session::{CallMedia, MediaPlan, OpenMedia};
 
@@ -89,22 +89,7 @@ impl Caller {
             backend.ok_or_else(|| io::Error::other(format!("there is no stack {name}")))
         };
         let (offerer, answerer) = (backend(offerer)?, backend(answerer)?);
-        let mut config = PairConfig {
-            ice: args.ice.into(),
-            timeout: args.timeout,
-            media: args.plan().pair_media(),
-            ..PairConfig::default()
-        };
-        for (side, peer) in [(0, &mut config.offerer), (1, &mut config.answerer)] {
-            let at = |addr: &SocketAddr| SocketAddr::new(addr.ip(), next_port(addr.port(), side));
-            peer.connect_timeout = peer.connect_timeout.max(args.timeout);
-            if !args.bind.is_empty() {
-                *peer = PeerConfig {
-                    bind: args.bind.iter().map(at).collect(),
-                    ..peer.clone()
-                };
-            }
-        }
+        let config = args.pair_config(&args.plan());
         Ok(Self {
             names: [offerer.name(), answerer.name()],
             ice: config.ice,
@@ -272,11 +257,6 @@ impl Caller {
             () = self.interrupt.wait() => tokio::join!(call, self.pair.hang_up()).0,
         }
     }
-}
-
-/// The answerer binds the port after the offerer's; 0 lets the machine choose.
-fn next_port(port: u16, side: u16) -> u16 {
-    if port == 0 { 0 } else { port.saturating_add(side) }
 }
 
 /// Waits until a side of a call fails or is closed under us; why.

@@ -8,6 +8,7 @@ mod backends;
 mod bench;
 mod call;
 mod devices;
+mod log;
 mod media;
 mod narrate;
 mod numbers;
@@ -21,11 +22,9 @@ mod signals;
 mod steps;
 mod talk;
 
-use anstream::ColorChoice;
 use args::{Cli, Command, SdpCommand};
 use out::Out;
 use std::{error::Error, io, process::ExitCode, time::Duration};
-use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let cli = Cli::parse_and_check();
@@ -48,16 +47,20 @@ fn run(cli: Cli) -> Result<u8, Box<dyn Error>> {
             Ok(0)
         }
         Command::Bench(args) => {
-            log(args.verbosity.level);
+            log::install(args.verbosity.level);
             drive(async { Ok(bench::run(&args, &mut out).await?) })
         }
         Command::BenchWorker => {
-            log(0);
+            log::install(0);
             bench::work()?;
             Ok(0)
         }
+        Command::Call(args) if args.is_interactive() => {
+            let lines = log::install(args.verbosity.level);
+            drive(async { Ok(screen::run(&args, &lines).await?) })
+        }
         Command::Call(args) => {
-            log(args.verbosity.level);
+            log::install(args.verbosity.level);
             drive(async { Ok(call::run(&args, &mut out).await?) })
         }
         Command::Devices(args) => {
@@ -65,7 +68,7 @@ fn run(cli: Cli) -> Result<u8, Box<dyn Error>> {
             Ok(0)
         }
         Command::Sdp(args) => {
-            log(match &args.command {
+            log::install(match &args.command {
                 Some(SdpCommand::Diff(diff)) => diff.verbosity.level,
                 None => args.verbosity.level,
             });
@@ -80,22 +83,6 @@ fn drive<T>(work: impl Future<Output = Result<T, Box<dyn Error>>>) -> Result<T, 
     // What still waits for the operating system is not waited for.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
-}
-
-/// Logs go to standard error, as `RUST_LOG` says or else as many `-v`s.
-fn log(verbosity: u8) {
-    let default = match verbosity {
-        0 => "error,visavis=warn",
-        1 => "warn,visavis=info",
-        2 => "info,visavis=debug",
-        _ => "trace",
-    };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(anstream::AutoStream::choice(&io::stderr()) != ColorChoice::Never)
-        .with_writer(io::stderr)
-        .init();
 }
 
 fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {

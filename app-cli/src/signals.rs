@@ -15,15 +15,28 @@ pub(crate) const TERMINATED: u8 = 143;
 pub(crate) struct Interrupt(watch::Receiver<Option<u8>>);
 
 impl Interrupt {
-    /// Listens from now on.
+    /// Listens from now on, and says what a second signal does.
     pub(crate) fn listen() -> io::Result<Self> {
+        Self::with(
+            || note("ending the call; once more ends the program at once"),
+            || {},
+        )
+    }
+
+    /// Listens from now on, with something to do at the first signal, and before the second ends the program.
+    pub(crate) fn with(
+        first: impl FnOnce() + Send + 'static,
+        second: impl FnOnce() + Send + 'static,
+    ) -> io::Result<Self> {
         let mut signals = Signals::new()?;
         let (asked, interrupt) = watch::channel(None);
         tokio::spawn(async move {
             let code = signals.next().await;
-            note("ending the call; once more ends the program at once");
+            first();
             asked.send_replace(Some(code));
-            std::process::exit(signals.next().await.into());
+            let code = signals.next().await;
+            second();
+            std::process::exit(code.into());
         });
         Ok(Self(interrupt))
     }

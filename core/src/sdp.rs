@@ -33,6 +33,17 @@ pub enum SdpType {
     Rollback,
 }
 
+impl fmt::Display for SdpType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Offer => "offer",
+            Self::Answer => "answer",
+            Self::Pranswer => "pranswer",
+            Self::Rollback => "rollback",
+        })
+    }
+}
+
 /// A description as it travels over signaling: the browsers' `RTCSessionDescriptionInit`, also in JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionDescription {

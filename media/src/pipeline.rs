@@ -37,6 +37,11 @@ pub trait EncodedSink: Send {
     /// Takes a frame.
     fn write(&mut self, frame: &EncodedFrame) -> Result<()>;
 
+    /// Whether it would do nothing with a frame now, which spares the way to it.
+    fn is_idle(&self) -> bool {
+        false
+    }
+
     /// Nothing more will come.
     fn finish(&mut self) -> Result<()>;
 }
@@ -82,7 +87,7 @@ impl TrackClock {
 }
 
 /// Runs `work` on `state` off the async threads. The state comes back with the result.
-async fn off_thread<T: Send + 'static, R: Send + 'static>(
+pub(crate) async fn off_thread<T: Send + 'static, R: Send + 'static>(
     mut state: T,
     work: impl FnOnce(&mut T) -> R + Send + 'static,
 ) -> Result<(T, R)> {
@@ -104,6 +109,6 @@ async fn all_ended(tasks: &mut JoinSet<Result<()>>) -> Result<()> {
     result
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

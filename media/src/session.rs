@@ -1,24 +1,33 @@
 //! What a call carries: the sources, pipelines and sinks of a [`Call`], put together.
 //!
 //! A [`MediaPlan`] says what to carry. Its [`pair_media`](MediaPlan::pair_media) goes into the pair's configuration;
-//! [`OpenMedia::open`] is the demo's Start; [`CallMedia::start`] begins when the call is up, and
+//! [`OpenMedia::open`] is the demo's Start, and [`OpenMedia::preview`] shows it; [`CallMedia::start`] begins when the call is up, and
 //! [`CallMedia::finish`] ends it before the hang-up, with a [`MediaReport`]. What the receiver can check (pattern and
-//! tone) it checks: [`MediaReport::problems`] says what is wrong.
+//! tone) it checks: [`MediaReport::problems`] says what is wrong. A
+//! [`Monitor`] shows what goes on, and bitrate, sources and recordings can be changed while the call is up.
 
+mod change;
+mod live;
+mod monitor;
 mod open;
 mod plan;
+mod preview;
 mod record;
 mod report;
 #[cfg(test)]
 mod tests;
 mod way;
 
+pub use live::LiveFigures;
+pub use monitor::Monitor;
 pub use open::OpenMedia;
 pub use plan::{AudioInput, AudioPlan, MediaPlan, VideoInput, VideoPlan, default_bitrate};
+pub use preview::Preview;
 pub use report::{
     AudioWay, FrameCounts, MediaReport, PacketCounts, Psnr, Quantiles, SkewMs, VideoWay, WayReport,
 };
 
+use crate::source::file::Repeat;
 use open::OpenWay;
 use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -42,6 +51,7 @@ pub struct CallMedia {
     call: Arc<Call>,
     ways: Vec<Way>,
     finite: bool,
+    repeat: Repeat,
 }
 
 impl CallMedia {
@@ -87,6 +97,7 @@ impl CallMedia {
             call: Arc::clone(call),
             ways: ready.into_iter().map(begin).collect(),
             finite: plan.is_finite(),
+            repeat: plan.repeat,
         })
     }
 
@@ -97,10 +108,10 @@ impl CallMedia {
         }
     }
 
-    /// Waits until the media is over: when its files have been played, or a source or a codec has failed, which is
-    /// in the report. Otherwise for ever. Cancel safe.
+    /// Waits until the media is over: when the files of its plan have been played, those that were replaced excepted,
+    /// or a source or a codec has failed, which is in the report. Otherwise for ever. Cancel safe.
     pub async fn over(&mut self) {
-        let finite = self.finite;
+        let finite = self.finite && self.ways.iter().any(Way::plays_files);
         let ways = self.ways.iter_mut().enumerate();
         let mut ends: Vec<_> = ways
             .flat_map(|(index, way)| way.ends().map(move |(file, end)| (index, file, end)))

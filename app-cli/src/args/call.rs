@@ -1,13 +1,15 @@
 //! Options of `visavis call`.
 
 use super::{MediaArgs, Verbosity, stacks};
-use crate::backends;
+use crate::{backends, screen::Graphics};
 use clap::{Args, ValueEnum};
 use std::{
+    env,
+    io::{self, IsTerminal},
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
-use visavis_core::IceMode;
+use visavis_core::{IceMode, PairConfig, PeerConfig};
 use visavis_media::session::MediaPlan;
 
 /// The longest that can be asked for.
@@ -57,6 +59,20 @@ pub(crate) struct CallArgs {
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
 
+    /// Tell the call as text, also in a terminal, where it is shown otherwise
+    ///
+    /// --json, --runs, --warmup and --duration do so, too, and so does a terminal that cannot show more.
+    #[arg(long, help_heading = "Output")]
+    pub(crate) plain: bool,
+
+    /// How the terminal shows pictures
+    #[arg(long, value_enum, default_value_t, value_name = "HOW", help_heading = "Output")]
+    pub(crate) graphics: Graphics,
+
+    /// Break on purpose, for the tests
+    #[arg(long, value_enum, hide = true)]
+    pub(crate) fault: Option<Fault>,
+
     #[command(flatten)]
     pub(crate) verbosity: Verbosity,
 }
@@ -82,6 +98,34 @@ impl CallArgs {
     /// Whether the options go together.
     pub(super) fn check(&self) -> Result<(), String> {
         self.media.check(self.is_series())
+    }
+
+    /// Whether the call is shown on the screen, with buttons, in place of being told.
+    pub(crate) fn is_interactive(&self) -> bool {
+        let told = self.plain || self.json || self.duration.is_some() || self.is_series();
+        let able = env::var_os("TERM").is_none_or(|term| term != "dumb");
+        !told && able && io::stdin().is_terminal() && io::stdout().is_terminal()
+    }
+
+    /// How the pair calls that carries this.
+    pub(crate) fn pair_config(&self, plan: &MediaPlan) -> PairConfig {
+        let mut config = PairConfig {
+            ice: self.ice.into(),
+            timeout: self.timeout,
+            media: plan.pair_media(),
+            ..PairConfig::default()
+        };
+        for (side, peer) in [(0, &mut config.offerer), (1, &mut config.answerer)] {
+            let at = |addr: &SocketAddr| SocketAddr::new(addr.ip(), next_port(addr.port(), side));
+            peer.connect_timeout = peer.connect_timeout.max(self.timeout);
+            if !self.bind.is_empty() {
+                *peer = PeerConfig {
+                    bind: self.bind.iter().map(at).collect(),
+                    ..peer.clone()
+                };
+            }
+        }
+        config
     }
 
     /// Whether this makes more than one call.
@@ -120,6 +164,18 @@ impl StackArgs {
             self.answerer.as_deref().unwrap_or(both),
         )
     }
+}
+
+/// The answerer binds the port after the offerer's; 0 lets the machine choose.
+fn next_port(port: u16, side: u16) -> u16 {
+    if port == 0 { 0 } else { port.saturating_add(side) }
+}
+
+/// What breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Fault {
+    /// A panic when the call is up.
+    Panic,
 }
 
 /// When candidates travel.

@@ -115,6 +115,11 @@ impl MediaArgs {
         }
     }
 
+    /// Whether a source of pictures was named.
+    pub(crate) fn names_video(&self) -> bool {
+        self.video.is_some()
+    }
+
     /// Whether any of these options was given.
     fn is_asked_for(&self) -> bool {
         self.video.is_some()

@@ -91,6 +91,11 @@ impl VideoReceiver {
         lock(&self.stats).clone()
     }
 
+    /// Looks at what was counted so far, without a copy.
+    pub(crate) fn counted<R>(&self, look: impl FnOnce(&VideoReceiveStats) -> R) -> R {
+        look(&lock(&self.stats))
+    }
+
     /// Waits until the track has ended and the sink has finished.
     ///
     /// # Errors
@@ -162,7 +167,7 @@ impl Decode {
     }
 
     async fn record(&mut self, frame: &IncomingFrame, time: Duration) -> Result<()> {
-        let Some(recorder) = self.recorder.take() else {
+        let Some(recorder) = self.recorder.take_if(|r| !r.is_idle()) else {
             return Ok(());
         };
         let encoded = EncodedFrame {
@@ -195,10 +200,9 @@ impl Decode {
                 stats.decoded += 1;
                 stats.size = Some((picture.width, picture.height));
                 if let Some(clock) = self.clock {
-                    let captured = clock.captured(frame.media_time, now);
-                    stats
-                        .capture_to_decode
-                        .record(now.saturating_duration_since(captured));
+                    let age = now.saturating_duration_since(clock.captured(frame.media_time, now));
+                    stats.capture_to_decode.record(age);
+                    stats.last_capture_to_decode = Some(age);
                 }
                 Ok(Some(Decoded {
                     picture,

@@ -3,7 +3,7 @@
 use super::{TrackClock, VideoSendStats, all_ended, lock, off_thread};
 use crate::codec::{VideoSettings, video_encoder};
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use tokio::{
@@ -44,34 +44,42 @@ impl VideoSend {
 /// A running [`send_video`]. Dropping it stops it.
 #[derive(Debug)]
 pub struct VideoSender {
-    shared: Arc<Shared>,
+    track: TrackSender,
     clock: TrackClock,
+    stats: Arc<Mutex<VideoSendStats>>,
+    settings: Arc<Mutex<VideoSettings>>,
+    running: Mutex<Running>,
+}
+
+/// The tasks of one source.
+#[derive(Debug, Default)]
+struct Running {
+    link: Arc<Link>,
     capture: JoinSet<Result<()>>,
     encode: JoinSet<Result<()>>,
 }
 
-struct Shared {
-    stats: Mutex<VideoSendStats>,
+/// From a source's capture to its encoder.
+#[derive(Default)]
+struct Link {
+    stats: Arc<Mutex<VideoSendStats>>,
     newest: Mutex<Newest>,
     /// There is a newest picture, or there will be no more.
     captured: Notify,
-    /// What the application asked for since the last frame.
-    wishes: Mutex<Wishes>,
-    /// The source changes.
-    replaced: Notify,
 }
 
-impl std::fmt::Debug for Shared {
+impl std::fmt::Debug for Link {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("VideoSender").finish_non_exhaustive()
+        f.debug_struct("Link").finish_non_exhaustive()
     }
 }
 
-#[derive(Default)]
-struct Wishes {
-    source: Option<Box<dyn VideoSource>>,
-    keyframe: bool,
-    bitrate: Option<Bitrate>,
+impl Link {
+    /// There will be no more pictures.
+    fn end(&self) {
+        lock(&self.newest).ended = true;
+        self.captured.notify_one();
+    }
 }
 
 /// Between capture and encoder.
@@ -79,6 +87,8 @@ struct Wishes {
 struct Newest {
     /// The newest picture that the encoder has not taken.
     picture: Option<Captured>,
+    /// When the last one was captured.
+    last: Option<Instant>,
     /// There will be no more.
     ended: bool,
 }
@@ -92,40 +102,61 @@ struct Captured {
 /// codec that was negotiated, until the source or the track ends. A keyframe is made when the remote peer asks for
 /// one.
 pub fn send_video(sender: TrackSender, source: Box<dyn VideoSource>, config: VideoSend) -> VideoSender {
-    let shared = Arc::new(Shared {
-        stats: Mutex::default(),
-        newest: Mutex::default(),
-        captured: Notify::new(),
-        wishes: Mutex::default(),
-        replaced: Notify::new(),
-    });
-    let clock = TrackClock::new(config.start, config.first_timestamp, 90_000);
-    let mut sender_tasks = VideoSender {
-        shared: Arc::clone(&shared),
-        clock,
-        capture: JoinSet::new(),
-        encode: JoinSet::new(),
+    let video = VideoSender {
+        track: sender,
+        clock: TrackClock::new(config.start, config.first_timestamp, 90_000),
+        stats: Arc::default(),
+        settings: Arc::new(Mutex::new(config.settings)),
+        running: Mutex::default(),
     };
-    let tasks = &mut sender_tasks;
-    tasks
-        .capture
-        .spawn(capture(Arc::clone(&shared), source, config.start));
-    tasks.encode.spawn(encode(shared, sender, config.settings, clock));
-    sender_tasks
+    let running = video.run(source, config.start, JoinSet::new());
+    *lock(&video.running) = running;
+    video
 }
 
 impl VideoSender {
-    /// Goes on with another source (W3C `replaceTrack`): its first frame is a keyframe, SSRC and timestamps go on.
+    /// Goes on with another source (W3C `replaceTrack`), also where the old one has ended: its first frame is a
+    /// keyframe, SSRC and timestamps go on. What was captured from the old one is still sent.
     pub fn replace_track(&self, source: Box<dyn VideoSource>) {
-        let mut wishes = lock(&self.shared.wishes);
-        wishes.source = Some(source);
-        drop(wishes);
-        self.shared.replaced.notify_one();
+        let seconds = source.interval().as_secs_f32();
+        if seconds > 0.0 {
+            lock(&self.settings).fps = 1.0 / seconds;
+        }
+        let mut running = lock(&self.running);
+        running.capture.abort_all();
+        running.link.end();
+        // Two pictures of one time would share an RTP timestamp, and so be taken for one.
+        let last = lock(&running.link.newest).last;
+        let now = Instant::now();
+        let start = last.map_or(now, |last| now.max(last + Duration::from_millis(1)));
+        let before = std::mem::take(&mut running.encode);
+        *running = self.run(source, start, before);
+    }
+
+    /// Captures from `source`, whose time 0 is `start`, and encodes when what came `before` is sent.
+    fn run(&self, source: Box<dyn VideoSource>, start: Instant, before: JoinSet<Result<()>>) -> Running {
+        let mut running = Running {
+            link: Arc::new(Link {
+                stats: Arc::clone(&self.stats),
+                ..Link::default()
+            }),
+            ..Running::default()
+        };
+        let encode = Encode {
+            link: Arc::clone(&running.link),
+            sender: self.track.clone(),
+            settings: Arc::clone(&self.settings),
+            clock: self.clock,
+        };
+        let captured = capture(Arc::clone(&running.link), source, start);
+        running.capture.spawn(captured);
+        running.encode.spawn(encode.run(before));
+        running
     }
 
     /// Changes the bitrate from the next frame on.
     pub fn set_bitrate(&self, bitrate: Bitrate) {
-        lock(&self.shared.wishes).bitrate = Some(bitrate);
+        lock(&self.settings).bitrate = bitrate;
     }
 
     /// How its RTP timestamps relate to the clock of this process.
@@ -135,7 +166,12 @@ impl VideoSender {
 
     /// What was counted so far.
     pub fn stats(&self) -> VideoSendStats {
-        lock(&self.shared.stats).clone()
+        lock(&self.stats).clone()
+    }
+
+    /// Looks at what was counted so far, without a copy.
+    pub(crate) fn counted<R>(&self, look: impl FnOnce(&VideoSendStats) -> R) -> R {
+        look(&lock(&self.stats))
     }
 
     /// Waits until the source or the track has ended.
@@ -144,17 +180,18 @@ impl VideoSender {
     ///
     /// What the source or the codec said.
     pub async fn ended(&mut self) -> Result<()> {
+        let running = self.running.get_mut().unwrap_or_else(PoisonError::into_inner);
         tokio::select! {
             biased;
-            Some(Ok(captured)) = self.capture.join_next() => captured?,
-            Some(Ok(encoded)) = self.encode.join_next() => {
-                self.capture.abort_all();
+            Some(Ok(captured)) = running.capture.join_next() => captured?,
+            Some(Ok(encoded)) = running.encode.join_next() => {
+                running.capture.abort_all();
                 return encoded;
             }
             else => {}
         }
         // What was captured last is still being encoded.
-        all_ended(&mut self.encode).await
+        all_ended(&mut running.encode).await
     }
 
     /// Takes no more from the source, and waits until what was captured is encoded and sent.
@@ -163,129 +200,131 @@ impl VideoSender {
     ///
     /// As for [`ended`](Self::ended).
     pub async fn stop(&mut self) -> Result<()> {
-        self.capture.abort_all();
-        let captured = all_ended(&mut self.capture).await;
-        lock(&self.shared.newest).ended = true;
-        self.shared.captured.notify_one();
-        captured.and(all_ended(&mut self.encode).await)
+        let running = self.running.get_mut().unwrap_or_else(PoisonError::into_inner);
+        running.capture.abort_all();
+        let captured = all_ended(&mut running.capture).await;
+        running.link.end();
+        captured.and(all_ended(&mut running.encode).await)
     }
 }
 
 /// Gives each picture when its time has come. Those that nobody took in time are counted.
-async fn capture(shared: Arc<Shared>, source: Box<dyn VideoSource>, start: Instant) -> Result<()> {
-    let result = capture_all(&shared, source, start).await;
-    lock(&shared.newest).ended = true;
-    shared.captured.notify_one();
+async fn capture(link: Arc<Link>, source: Box<dyn VideoSource>, start: Instant) -> Result<()> {
+    let result = capture_all(&link, source, start).await;
+    link.end();
     result
 }
 
-async fn capture_all(shared: &Shared, mut source: Box<dyn VideoSource>, mut start: Instant) -> Result<()> {
+async fn capture_all(link: &Link, mut source: Box<dyn VideoSource>, start: Instant) -> Result<()> {
     source.start(start);
     loop {
         let next;
         (source, next) = off_thread(source, |s| s.next()).await?;
         let Some(frame) = next? else { return Ok(()) };
         let at = start + frame.time;
-        let replaced = tokio::select! {
-            biased;
-            () = shared.replaced.notified() => true,
-            () = sleep_until(at), if !source.is_live() => false,
-            () = std::future::ready(()), if source.is_live() => false,
-        };
-        if replaced {
-            let mut wishes = lock(&shared.wishes);
-            if let Some(another) = wishes.source.take() {
-                source = another;
-                start = Instant::now();
-                source.start(start);
-                wishes.keyframe = true;
-                continue;
-            }
+        if !source.is_live() {
+            sleep_until(at).await;
         }
-        lock(&shared.stats).captured += 1;
-        let replaced = lock(&shared.newest).picture.replace(Captured { frame, at });
-        if replaced.is_some() {
-            lock(&shared.stats).late += 1;
+        let mut newest = lock(&link.newest);
+        if newest.ended {
+            return Ok(());
         }
-        shared.captured.notify_one();
+        newest.last = Some(at);
+        let replaced = newest.picture.replace(Captured { frame, at });
+        drop(newest);
+        let mut stats = lock(&link.stats);
+        stats.captured += 1;
+        stats.late += u64::from(replaced.is_some());
+        drop(stats);
+        link.captured.notify_one();
     }
 }
 
-/// Encodes the newest picture, again and again.
-async fn encode(
-    shared: Arc<Shared>,
+struct Encode {
+    link: Arc<Link>,
     sender: TrackSender,
-    settings: VideoSettings,
+    settings: Arc<Mutex<VideoSettings>>,
     clock: TrackClock,
-) -> Result<()> {
-    let mut encoder: Option<Box<dyn VideoEncoder>> = None;
-    let mut settings = settings;
-    let mut last_keyframe: Option<Instant> = None;
-    let mut keyframe_wanted = false;
-    let mut active: Option<Codec> = None;
-    loop {
-        let (picture, ended) = {
-            let mut newest = lock(&shared.newest);
-            (newest.picture.take(), newest.ended)
-        };
-        let Some(captured) = picture else {
-            if ended {
+}
+
+impl Encode {
+    /// Encodes the newest picture, again and again, from when what came `before` has ended.
+    async fn run(self, mut before: JoinSet<Result<()>>) -> Result<()> {
+        if let Err(error) = all_ended(&mut before).await {
+            tracing::warn!(%error, "the source before this one failed");
+        }
+        let Self {
+            link,
+            sender,
+            settings,
+            clock,
+        } = self;
+        let mut encoder: Option<(Codec, Bitrate, Box<dyn VideoEncoder>)> = None;
+        let mut last_keyframe: Option<Instant> = None;
+        let mut keyframe_wanted = false;
+        loop {
+            let (picture, ended) = {
+                let mut newest = lock(&link.newest);
+                (newest.picture.take(), newest.ended)
+            };
+            let Some(captured) = picture else {
+                if ended {
+                    return Ok(());
+                }
+                link.captured.notified().await;
+                continue;
+            };
+            if sender.is_ended() {
                 return Ok(());
             }
-            shared.captured.notified().await;
-            continue;
-        };
-        if sender.is_ended() {
-            return Ok(());
-        }
-        let Some(codec) = sender.codec() else {
-            lock(&shared.stats).idle += 1;
-            continue;
-        };
-        if active != Some(codec) {
-            (encoder, active) = (Some(video_encoder(codec, settings)?), Some(codec));
-            lock(&shared.stats).codec = Some(codec);
-        }
-        let Some(mut current) = encoder.take() else {
-            continue;
-        };
-        let (replaced, bitrate) = {
-            let mut wishes = lock(&shared.wishes);
-            (std::mem::take(&mut wishes.keyframe), wishes.bitrate.take())
-        };
-        if let Some(bitrate) = bitrate {
-            settings.bitrate = bitrate;
-            if let Err(error) = current.set_bitrate(bitrate) {
-                tracing::warn!(%error, "the encoder keeps its bitrate");
+            let Some(codec) = sender.codec() else {
+                lock(&link.stats).idle += 1;
+                continue;
+            };
+            let wanted = *lock(&settings);
+            let mut current = match encoder.take() {
+                Some((active, bitrate, mut current)) if active == codec => {
+                    if bitrate != wanted.bitrate
+                        && let Err(error) = current.set_bitrate(wanted.bitrate)
+                    {
+                        tracing::warn!(%error, "the encoder keeps its bitrate");
+                    }
+                    current
+                }
+                _ => {
+                    lock(&link.stats).codec = Some(codec);
+                    video_encoder(codec, wanted)?
+                }
+            };
+            keyframe_wanted |= sender.take_keyframe_request();
+            let now = Instant::now();
+            let may = last_keyframe.is_none_or(|last| now >= last + KEYFRAME_INTERVAL);
+            let keyframe = keyframe_wanted && may;
+            let encoded;
+            (current, encoded) =
+                off_thread(current, move |encoder| encoder.encode(&captured.frame, keyframe)).await?;
+            encoder = Some((codec, wanted.bitrate, current));
+            let mut stats = lock(&link.stats);
+            stats.encoding.record(now.elapsed());
+            let Some(encoded) = encoded? else {
+                stats.skipped += 1;
+                continue;
+            };
+            if encoded.keyframe {
+                (last_keyframe, keyframe_wanted) = (Some(now), false);
             }
+            let bytes = encoded.payload.as_ref().len() as u64;
+            let taken = sender.try_send(OutgoingFrame {
+                codec: encoded.codec,
+                payload: encoded.payload,
+                keyframe: encoded.keyframe,
+                media_time: clock.media_time(captured.at),
+                captured: captured.at,
+            });
+            stats.encoded += 1;
+            stats.sent += u64::from(taken);
+            stats.keyframes += u64::from(taken && encoded.keyframe);
+            stats.bytes += if taken { bytes } else { 0 };
         }
-        keyframe_wanted |= sender.take_keyframe_request();
-        let now = Instant::now();
-        let may = last_keyframe.is_none_or(|last| now >= last + KEYFRAME_INTERVAL);
-        let keyframe = replaced || (keyframe_wanted && may);
-        let (again, encoded) =
-            off_thread(current, move |encoder| encoder.encode(&captured.frame, keyframe)).await?;
-        encoder = Some(again);
-        let mut stats = lock(&shared.stats);
-        stats.encoding.record(now.elapsed());
-        let Some(encoded) = encoded? else {
-            stats.skipped += 1;
-            continue;
-        };
-        if encoded.keyframe {
-            (last_keyframe, keyframe_wanted) = (Some(now), false);
-        }
-        let bytes = encoded.payload.as_ref().len() as u64;
-        let taken = sender.try_send(OutgoingFrame {
-            codec: encoded.codec,
-            payload: encoded.payload,
-            keyframe: encoded.keyframe,
-            media_time: clock.media_time(captured.at),
-            captured: captured.at,
-        });
-        stats.encoded += 1;
-        stats.sent += u64::from(taken);
-        stats.keyframes += u64::from(taken && encoded.keyframe);
-        stats.bytes += if taken { bytes } else { 0 };
     }
 }

@@ -99,6 +99,8 @@ pub struct VideoReceiveStats {
     pub size: Option<(usize, usize)>,
     /// From capture to the end of decoding, where the sender's clock is known.
     pub capture_to_decode: Latency,
+    /// The same of the last picture.
+    pub last_capture_to_decode: Option<Duration>,
     /// How long decoding took.
     pub decoding: Latency,
 }

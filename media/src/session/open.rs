@@ -2,14 +2,15 @@
 
 use super::{
     AudioInput, AudioPlan, MediaPlan, VideoInput, VideoPlan, default_bitrate,
-    record::{Recording, audio_recording, video_recording},
+    monitor::{Monitor, Taps},
+    record::{Recording, audio_recording, make_directory, video_recording},
 };
 use crate::{
     codec::{AudioSettings, VideoSettings},
     sink::Speaker,
     source::{Camera, Microphone, Pattern, Tone, file},
 };
-use std::{fmt, path::Path};
+use std::{fmt, sync::Arc};
 use visavis_core::{
     Codec, Error, ErrorKind, Result, Side,
     media::{AudioSink, AudioSource, VideoSource},
@@ -18,7 +19,7 @@ use visavis_core::{
 /// The open sources, recordings and speaker of a plan, for one call.
 pub struct OpenMedia {
     pub(super) ways: Vec<OpenWay>,
-    notes: Vec<String>,
+    pub(super) notes: Vec<String>,
 }
 
 impl fmt::Debug for OpenMedia {
@@ -49,6 +50,12 @@ impl OpenMedia {
         &self.notes
     }
 
+    /// What is captured and shown on the way from that side, in a preview and in the call; `None` if it sends nothing.
+    pub fn monitor(&self, from: Side) -> Option<Monitor> {
+        let way = self.ways.iter().find(|way| way.from == from)?;
+        Some(Monitor(Arc::clone(&way.taps)))
+    }
+
     fn open_all(plan: &MediaPlan) -> Result<Self> {
         let mut notes = Vec::new();
         if plan.is_empty() {
@@ -73,6 +80,7 @@ pub(super) struct OpenWay {
     pub(super) from: Side,
     pub(super) video: Option<OpenVideo>,
     pub(super) audio: Option<OpenAudio>,
+    pub(super) taps: Arc<Taps>,
 }
 
 pub(super) struct OpenVideo {
@@ -96,25 +104,24 @@ pub(super) struct OpenAudio {
 
 impl OpenWay {
     fn open(plan: &MediaPlan, from: Side, notes: &mut Vec<String>) -> Result<Self> {
-        let name = match from {
-            Side::Offerer => "offerer_to_answerer",
-            Side::Answerer => "answerer_to_offerer",
-        };
-        let recording = |ending: &str| Some(plan.record.as_ref()?.join(format!("{name}.{ending}")));
+        let directory = plan.record.as_deref();
         let mut video = match &plan.video {
-            Some(video) => Some((OpenVideo::open(video, plan.repeat, notes)?, video.codec)),
+            Some(video) => {
+                check_encoder(video.codec)?;
+                Some((OpenVideo::open(video, plan.repeat, notes)?, video.codec))
+            }
             None => None,
         };
-        if let (Some((video, codec)), Some(path)) = (&mut video, recording("ivf")) {
-            video.recorder = Some(video_recording(&path, *codec, video.source.size())?);
+        if let (Some((video, codec)), Some(directory)) = (&mut video, directory) {
+            video.recorder = Some(video_recording(directory, from, *codec, video.source.size())?);
         }
         let mut audio = match &plan.audio {
             Some(audio) => Some(OpenAudio::open(audio, plan.repeat)?),
             None => None,
         };
         if let Some(audio) = &mut audio {
-            if let Some(path) = recording("ogg") {
-                audio.recorder = Some(audio_recording(&path, audio.settings.channels)?);
+            if let Some(directory) = directory {
+                audio.recorder = Some(audio_recording(directory, from, audio.settings.channels)?);
             }
             if plan.speaker {
                 audio.speaker = Some(Box::new(Speaker::open(None)?));
@@ -124,13 +131,13 @@ impl OpenWay {
             from,
             video: video.map(|(video, _)| video),
             audio,
+            taps: Arc::default(),
         })
     }
 }
 
 impl OpenVideo {
-    fn open(plan: &VideoPlan, repeat: file::Repeat, notes: &mut Vec<String>) -> Result<Self> {
-        check_encoder(plan.codec)?;
+    pub(super) fn open(plan: &VideoPlan, repeat: file::Repeat, notes: &mut Vec<String>) -> Result<Self> {
         let (source, pattern): (Box<dyn VideoSource>, _) = match &plan.source {
             VideoInput::Pattern => {
                 let pattern = Pattern::new(plan.size.0, plan.size.1, plan.rate)?;
@@ -167,7 +174,7 @@ impl OpenVideo {
 }
 
 impl OpenAudio {
-    fn open(plan: &AudioPlan, repeat: file::Repeat) -> Result<Self> {
+    pub(super) fn open(plan: &AudioPlan, repeat: file::Repeat) -> Result<Self> {
         let (source, checked): (Box<dyn AudioSource>, _) = match &plan.source {
             AudioInput::Tone => (Box::new(Tone::new()), true),
             AudioInput::Microphone(name) => (Box::new(Microphone::open(name.as_deref())?), false),
@@ -196,20 +203,5 @@ fn check_encoder(codec: Codec) -> Result<()> {
         .and_then(|a| a.hint);
     hint.map_or(Ok(()), |hint| {
         Err(Error::new(ErrorKind::NotSupported, "open_media", hint))
-    })
-}
-
-fn make_directory(path: &Path) -> Result<()> {
-    std::fs::create_dir_all(path).map_err(|error| {
-        let kind = match error.kind() {
-            std::io::ErrorKind::PermissionDenied => ErrorKind::NotAllowed,
-            _ => ErrorKind::NotReadable,
-        };
-        Error::new(
-            kind,
-            "record",
-            format!("cannot make the directory {}", path.display()),
-        )
-        .with_source(error)
     })
 }

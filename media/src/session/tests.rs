@@ -1,5 +1,8 @@
 //! One way over a wire that is only two queues, in virtual time.
 
+mod changes;
+mod previews;
+
 use super::{
     MediaPlan, OpenMedia, VideoInput,
     open::OpenWay,
@@ -63,25 +66,50 @@ fn wire(
     (sender, receiver)
 }
 
+/// A way that runs.
+struct Running {
+    way: Way,
+    timeline: Timeline,
+    start: Instant,
+    _wires: JoinSet<()>,
+}
+
+impl Running {
+    /// What the offerer sends, on a wire that loses pictures.
+    fn start(mut opened: OpenMedia, lose: fn(u64) -> bool) -> Self {
+        let mut tasks = JoinSet::new();
+        let timeline = Timeline::default();
+        let opened: OpenWay = opened.ways.remove(0);
+        assert_eq!(opened.from, Side::Offerer);
+        let ends = Ends {
+            video: Some(wire(&mut tasks, MediaKind::Video, Codec::H264, lose)),
+            audio: Some(wire(&mut tasks, MediaKind::Audio, Codec::Opus, |_| false)),
+            timeline: timeline.clone(),
+        };
+        let start = Instant::now();
+        Self {
+            way: Way::start(opened, ends, start),
+            timeline,
+            start,
+            _wires: tasks,
+        }
+    }
+
+    /// Stops, as a call does.
+    async fn finish(mut self) -> WayReport {
+        self.way.stop().await;
+        sleep(Duration::from_millis(100)).await;
+        self.way.finish().await;
+        self.way.report(self.start)
+    }
+}
+
 /// Carries `plan` for `time` on a wire that loses pictures, and stops.
 async fn carry(plan: &MediaPlan, time: Duration, lose: fn(u64) -> bool) -> (WayReport, Timeline) {
-    let mut tasks = JoinSet::new();
-    let timeline = Timeline::default();
-    let mut opened = OpenMedia::open(plan).await.unwrap();
-    let opened: OpenWay = opened.ways.remove(0);
-    assert_eq!(opened.from, Side::Offerer);
-    let ends = Ends {
-        video: Some(wire(&mut tasks, MediaKind::Video, Codec::H264, lose)),
-        audio: Some(wire(&mut tasks, MediaKind::Audio, Codec::Opus, |_| false)),
-        timeline: timeline.clone(),
-    };
-    let start = Instant::now();
-    let mut way = Way::start(opened, ends, start);
+    let running = Running::start(OpenMedia::open(plan).await.unwrap(), lose);
     sleep(time).await;
-    way.stop().await;
-    sleep(Duration::from_millis(100)).await;
-    way.finish().await;
-    (way.report(start), timeline)
+    let timeline = running.timeline.clone();
+    (running.finish().await, timeline)
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,10 +1,14 @@
 //! One direction of a call's media: the pipelines of the side that sends and of the side that gets it.
 
 mod audio;
+mod checked;
 mod video;
 
 use super::{
+    LiveFigures, Monitor,
+    monitor::Taps,
     open::OpenWay,
+    record::{Form, Recorded, Recorder},
     report::{PacketCounts, SkewMs, VideoWay, WayReport, millis, rounded},
 };
 use crate::{
@@ -54,8 +58,9 @@ pub(super) struct Way {
     start: Instant,
     stopped: Option<Instant>,
     timeline: Timeline,
-    video: Option<Video>,
-    audio: Option<Audio>,
+    taps: Arc<Taps>,
+    pub(super) video: Option<Video>,
+    pub(super) audio: Option<Audio>,
     meter: Arc<Mutex<SkewMeter>>,
     measuring: JoinSet<()>,
     errors: Vec<String>,
@@ -65,19 +70,21 @@ impl Way {
     /// Starts the receiver, and then the sender. `start` is time 0 of the sources.
     pub(super) fn start(opened: OpenWay, ends: Ends, start: Instant) -> Self {
         let playout = Arc::new(Playout::default());
+        let taps = opened.taps;
         let video = opened
             .video
             .zip(ends.video)
-            .map(|(opened, track)| Video::start(opened, track, start, &playout, &ends.timeline));
+            .map(|(opened, track)| Video::start(opened, track, start, &playout, &ends.timeline, &taps));
         let audio = opened
             .audio
             .zip(ends.audio)
-            .map(|(opened, track)| Audio::start(opened, track, start, &playout));
+            .map(|(opened, track)| Audio::start(opened, track, start, &playout, &taps));
         let mut way = Self {
             from: opened.from,
             start,
             stopped: None,
             timeline: ends.timeline,
+            taps,
             video,
             audio,
             meter: Arc::default(),
@@ -109,16 +116,21 @@ impl Way {
         video && audio
     }
 
-    /// The end of each sender, and whether its source is a file.
+    /// Whether files of the plan are played.
+    pub(super) fn plays_files(&self) -> bool {
+        self.video.as_ref().is_some_and(|v| v.is_file) || self.audio.as_ref().is_some_and(|a| a.is_file)
+    }
+
+    /// The end of each sender, and whether its source is a file of the plan.
     pub(super) fn ends(&mut self) -> impl Iterator<Item = (bool, End<'_>)> {
         let video = self
             .video
             .as_mut()
-            .map(|v| (v.name == "file", Box::pin(v.sender.ended()) as End<'_>));
+            .map(|v| (v.is_file, Box::pin(v.sender.ended()) as End<'_>));
         let audio = self
             .audio
             .as_mut()
-            .map(|a| (a.name == "file", Box::pin(a.sender.ended()) as End<'_>));
+            .map(|a| (a.is_file, Box::pin(a.sender.ended()) as End<'_>));
         video.into_iter().chain(audio)
     }
 
@@ -182,6 +194,36 @@ impl Way {
         self.measuring.abort_all();
     }
 
+    /// What is captured and shown.
+    pub(super) fn monitor(&self) -> Monitor {
+        Monitor(Arc::clone(&self.taps))
+    }
+
+    /// What records the tracks, and into what files.
+    pub(super) fn recorders(&self) -> impl Iterator<Item = Recorded> {
+        let of = |recorder: &Recorder, form| Recorded {
+            recorder: recorder.clone(),
+            from: self.from,
+            form,
+        };
+        let video = self.video.as_ref().map(|v| of(&v.recorder, v.form()));
+        let channels = |a: &Audio| Form::Audio { channels: a.channels };
+        let audio = self.audio.as_ref().map(|a| of(&a.recorder, channels(a)));
+        video.into_iter().chain(audio)
+    }
+
+    /// What the counters say.
+    pub(super) fn live(&self) -> LiveFigures {
+        let mut live = LiveFigures::default();
+        if let Some(video) = &self.video {
+            video.live(&mut live);
+        }
+        if let Some(audio) = &self.audio {
+            audio.live(&mut live);
+        }
+        live
+    }
+
     /// What is known up to now. `began` is when the call was entered.
     pub(super) fn report(&self, began: Instant) -> WayReport {
         let time = self.stopped.unwrap_or_else(Instant::now) - self.start;
@@ -209,8 +251,9 @@ impl Way {
 
     /// Both verifiers, where both pictures and sound can be checked.
     fn checked(&self) -> Option<(Reports<VideoReport>, Reports<AudioReport>)> {
-        let video = self.video.as_ref()?.reports.clone()?;
-        Some((video, self.audio.as_ref()?.reports.clone()?))
+        let video = self.video.as_ref()?.check.as_ref()?;
+        let audio = self.audio.as_ref()?.check.as_ref()?;
+        Some((video.reports.clone(), audio.reports.clone()))
     }
 
     fn skew(&self) -> Option<Skew> {

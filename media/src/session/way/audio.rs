@@ -1,13 +1,19 @@
 //! Sound on one way.
 
-use super::{covered, is_much};
+use super::{
+    checked::{Check, Checked},
+    covered, is_much,
+};
 use crate::{
     pipeline::{AudioReceive, AudioReceiver, AudioSend, AudioSender, Playout, receive_audio, send_audio},
     session::{
+        LiveFigures,
+        monitor::{TappedAudio, TappedSink, Taps},
         open::OpenAudio,
+        record::Recorder,
         report::{AudioWay, bitrate, rounded},
     },
-    sink::{AudioLimits, AudioReport, AudioVerifier, NullAudio, Reports},
+    sink::{AudioLimits, AudioReport, AudioVerifier, NullAudio},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -18,12 +24,17 @@ const PACKET: Duration = Duration::from_millis(20);
 
 /// The pipelines of the sound.
 #[derive(Debug)]
-pub(super) struct Audio {
-    pub(super) name: &'static str,
+pub(in crate::session) struct Audio {
+    name: &'static str,
+    /// Whether it is a file of the plan.
+    pub(super) is_file: bool,
+    pub(super) channels: u8,
     pub(super) track: (TrackSender, TrackReceiver),
     pub(super) sender: AudioSender,
     pub(super) receiver: AudioReceiver,
-    pub(super) reports: Option<Reports<AudioReport>>,
+    pub(super) check: Option<Check<AudioReport>>,
+    pub(super) recorder: Recorder,
+    taps: Arc<Taps>,
 }
 
 impl Audio {
@@ -33,6 +44,7 @@ impl Audio {
         track: (TrackSender, TrackReceiver),
         start: Instant,
         playout: &Arc<Playout>,
+        taps: &Arc<Taps>,
     ) -> Self {
         let verifier = opened.checked.then(|| {
             AudioVerifier::new().limits(AudioLimits {
@@ -40,18 +52,26 @@ impl Audio {
                 ..AudioLimits::default()
             })
         });
-        let reports = verifier.as_ref().map(AudioVerifier::reports);
+        let (verifier, check) = match verifier {
+            Some(verifier) => {
+                let reports = verifier.reports();
+                let (sink, check) = Checked::new(verifier, reports);
+                (Some(sink), Some(check))
+            }
+            None => (None, None),
+        };
         let sink: Box<dyn AudioSink> = match (verifier, opened.speaker) {
             (Some(verifier), Some(speaker)) => Box::new(Both(Box::new(verifier), speaker)),
             (Some(verifier), None) => Box::new(verifier),
             (None, Some(speaker)) => speaker,
             (None, None) => Box::new(NullAudio),
         };
+        let recorder = Recorder::new(opened.recorder, None);
         let receiver = receive_audio(
             track.1.clone(),
             AudioReceive {
-                sink,
-                recorder: opened.recorder,
+                sink: Box::new(TappedSink::new(sink, taps)),
+                recorder: Some(Box::new(recorder.clone())),
                 playout: Some(Arc::clone(playout)),
             },
         );
@@ -62,11 +82,38 @@ impl Audio {
         };
         Self {
             name: opened.name,
-            sender: send_audio(track.0.clone(), opened.source, settings),
+            is_file: opened.name == "file",
+            channels: opened.settings.channels,
+            sender: send_audio(
+                track.0.clone(),
+                Box::new(TappedAudio::new(opened.source, taps)),
+                settings,
+            ),
             track,
             receiver,
-            reports,
+            check,
+            recorder,
+            taps: Arc::clone(taps),
         }
+    }
+
+    /// Goes on with another source, of which the receiver can check nothing.
+    pub(in crate::session) fn replace(&mut self, opened: OpenAudio) {
+        if let Some(check) = &self.check {
+            check.stop();
+        }
+        (self.name, self.is_file) = (opened.name, false);
+        let source = TappedAudio::new(opened.source, &self.taps);
+        self.sender.replace_track(Box::new(source), opened.settings);
+    }
+
+    /// Fills in what is of the sound.
+    pub(super) fn live(&self, live: &mut LiveFigures) {
+        live.packets_sent = self.track.0.stats().frames_sent;
+        live.packets_received = self.track.1.stats().frames_received;
+        live.packets_lost = live.packets_sent.saturating_sub(live.packets_received);
+        live.concealed = self.receiver.stats().concealed;
+        live.audio_bytes_sent = self.sender.stats().bytes;
     }
 
     /// What is known up to now, `time` after the start.
@@ -74,7 +121,8 @@ impl Audio {
         let (sent, received) = (self.sender.stats(), self.receiver.stats());
         let mut way = AudioWay::of(self.name, &received, self.track.0.stats(), self.track.1.stats());
         way.bitrate_bps = bitrate(sent.bytes, covered(time, PACKET, sent.captured));
-        match self.reports.as_ref().map(Reports::report) {
+        problems.extend(self.recorder.problems());
+        match self.check.as_ref().and_then(|check| check.report(|r| r.frames)) {
             Some(report) => {
                 problems.extend(report.problems());
                 let heard = report.frames > 0;

@@ -1,19 +1,25 @@
 //! Pictures on one way.
 
-use super::{covered, is_much};
+use super::{
+    checked::{Check, Checked},
+    covered, is_much,
+};
 use crate::{
     pipeline::{
         Playout, TrackClock, VideoReceive, VideoReceiver, VideoSend, VideoSender, receive_video, send_video,
     },
     session::{
+        LiveFigures,
+        monitor::{TappedSink, TappedVideo, Taps},
         open::OpenVideo,
+        record::{Form, Recorder},
         report::{FrameCounts, PacketCounts, Psnr, Quantiles, VideoWay, bitrate, rounded},
     },
-    sink::{NullVideo, Reports, VideoLimits, VideoReport, VideoVerifier},
+    sink::{NullVideo, VideoLimits, VideoReport, VideoVerifier},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
-use visavis_core::{Timeline, TrackReceiver, TrackSender};
+use visavis_core::{Codec, Timeline, TrackReceiver, TrackSender, media::VideoSink};
 
 /// Comparing a picture with what was sent costs about as much as decoding it. As many pixels a second as this are
 /// compared, those of 640x480 at 30; of larger pictures one in a few.
@@ -21,13 +27,18 @@ const COMPARED: f64 = 640.0 * 480.0 * 30.0;
 
 /// The pipelines of the pictures.
 #[derive(Debug)]
-pub(super) struct Video {
-    pub(super) name: &'static str,
+pub(in crate::session) struct Video {
+    name: &'static str,
+    /// Whether it is a file of the plan.
+    pub(super) is_file: bool,
+    size: (usize, usize),
     interval: Duration,
     pub(super) track: (TrackSender, TrackReceiver),
-    pub(super) sender: VideoSender,
+    pub(in crate::session) sender: VideoSender,
     pub(super) receiver: VideoReceiver,
-    pub(super) reports: Option<Reports<VideoReport>>,
+    pub(super) check: Option<Check<VideoReport>>,
+    pub(super) recorder: Recorder,
+    taps: Arc<Taps>,
 }
 
 impl Video {
@@ -38,6 +49,7 @@ impl Video {
         start: Instant,
         playout: &Arc<Playout>,
         timeline: &Timeline,
+        taps: &Arc<Taps>,
     ) -> Self {
         let clock = TrackClock::new(start, None, 90_000);
         let verifier = opened.pattern.map(|pattern| {
@@ -53,15 +65,20 @@ impl Video {
                     ..VideoLimits::default()
                 })
         });
-        let reports = verifier.as_ref().map(VideoVerifier::reports);
+        let (sink, check): (Box<dyn VideoSink>, _) = match verifier {
+            Some(verifier) => {
+                let reports = verifier.reports();
+                let (sink, check) = Checked::new(verifier, reports);
+                (Box::new(sink), Some(check))
+            }
+            None => (Box::new(NullVideo), None),
+        };
+        let recorder = Recorder::new(opened.recorder, Some(track.1.clone()));
         let receiver = receive_video(
             track.1.clone(),
             VideoReceive {
-                sink: match verifier {
-                    Some(verifier) => Box::new(verifier),
-                    None => Box::new(NullVideo),
-                },
-                recorder: opened.recorder,
+                sink: Box::new(TappedSink::new(sink, taps)),
+                recorder: Some(Box::new(recorder.clone())),
                 playout: Some(Arc::clone(playout)),
                 clock: Some(clock),
                 timeline: Some(timeline.clone()),
@@ -74,20 +91,62 @@ impl Video {
         };
         Self {
             name: opened.name,
+            is_file: opened.name == "file",
+            size: opened.source.size(),
             interval: opened.source.interval(),
-            sender: send_video(track.0.clone(), opened.source, settings),
+            sender: send_video(
+                track.0.clone(),
+                Box::new(TappedVideo::new(opened.source, taps)),
+                settings,
+            ),
             track,
             receiver,
-            reports,
+            check,
+            recorder,
+            taps: Arc::clone(taps),
         }
+    }
+
+    /// Goes on with another source, of which the receiver can check nothing.
+    pub(in crate::session) fn replace(&mut self, opened: OpenVideo) {
+        if let Some(check) = &self.check {
+            check.stop();
+        }
+        (self.name, self.is_file) = (opened.name, false);
+        (self.size, self.interval) = (opened.source.size(), opened.source.interval());
+        self.sender.set_bitrate(opened.settings.bitrate);
+        let source = TappedVideo::new(opened.source, &self.taps);
+        self.sender.replace_track(Box::new(source));
+    }
+
+    /// What a recording has.
+    pub(super) fn form(&self) -> Form {
+        let received = self.receiver.counted(|stats| (stats.codec, stats.size));
+        Form::Video {
+            codec: received.0.or(self.track.0.codec()).unwrap_or(Codec::H264),
+            size: received.1.unwrap_or(self.size),
+        }
+    }
+
+    /// Fills in what is of the pictures.
+    pub(super) fn live(&self, live: &mut LiveFigures) {
+        self.sender.counted(|sent| {
+            (live.captured, live.bytes_sent, live.keyframes) = (sent.captured, sent.bytes, sent.keyframes);
+        });
+        self.receiver.counted(|received| {
+            (live.decoded, live.capture_to_decode) = (received.decoded, received.last_capture_to_decode);
+        });
+        live.sent = self.track.0.stats().frames_sent;
+        live.received = self.track.1.stats().frames_received;
     }
 
     /// What is known up to now, `time` after the start.
     pub(super) fn report(&self, time: Duration, problems: &mut Vec<String>) -> VideoWay {
         let (sent, received) = (self.sender.stats(), self.receiver.stats());
         let frames = FrameCounts::of(&sent, &received, self.track.0.stats(), self.track.1.stats());
-        let checked = self.reports.as_ref().map(Reports::report);
+        let checked = self.check.as_ref().and_then(|check| check.report(|r| r.frames));
         problems.extend(frames.problem());
+        problems.extend(self.recorder.problems());
         if let Some(report) = &checked
             && frames.decoded > 0
         {
