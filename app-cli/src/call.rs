@@ -19,9 +19,7 @@ use tokio::{
     sync::{mpsc, watch},
     time::{Instant, timeout},
 };
-use visavis_core::{
-    Call, CallFailure, CallSide, ConnectionState, IceMode, PeerPair, SamePage, Side,
-};
+use visavis_core::{Call, CallFailure, CallSide, ConnectionState, IceMode, PeerPair, SamePage, Side};
 use visavis_media::session::{CallMedia, MediaPlan, OpenMedia};
 
 /// Stats are a matter of microseconds; a peer that takes longer than this has none.

@@ -66,7 +66,13 @@ pub(crate) struct CallArgs {
     pub(crate) plain: bool,
 
     /// How the terminal shows pictures
-    #[arg(long, value_enum, default_value_t, value_name = "HOW", help_heading = "Output")]
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "HOW",
+        help_heading = "Output"
+    )]
     pub(crate) graphics: Graphics,
 
     /// Break on purpose, for the tests

@@ -24,7 +24,8 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 use visavis_core::{
-    Call, CallFailure, Error, Mark, PairEvent, PairEvents, PairState, PeerPair, Result, SamePage, Side, Signal,
+    Call, CallFailure, Error, Mark, PairEvent, PairEvents, PairState, PeerPair, Result, SamePage, Side,
+    Signal,
 };
 use visavis_media::session::{CallMedia, MediaPlan, OpenMedia, Preview, VideoInput};
 
@@ -224,7 +225,10 @@ impl<'a> Controller<'a> {
                     model.notice = None;
                     hint.into_iter().for_each(|hint| model.say(hint));
                 }
-                Err(error) => model.complain(format!("{} Choose another source: v, m", sentence(&media::refused(&error)))),
+                Err(error) => model.complain(format!(
+                    "{} Choose another source: v, m",
+                    sentence(&media::refused(&error))
+                )),
             }
         });
         self.show_state();
@@ -270,7 +274,11 @@ impl<'a> Controller<'a> {
                     model.steps.described(side, description);
                 }
                 PairEvent::Signal(side, Signal::Candidate(candidate), _) => {
-                    let what = if candidate.candidate.is_empty() { "the end of candidates" } else { &candidate.candidate };
+                    let what = if candidate.candidate.is_empty() {
+                        "the end of candidates"
+                    } else {
+                        &candidate.candidate
+                    };
                     model.log_line(format!("the {side} sends {what}"));
                     model.steps.candidate(side, candidate);
                 }
@@ -426,7 +434,9 @@ impl<'a> Controller<'a> {
         match (change, &plan.video, &plan.audio) {
             (Change::MoreBits | Change::FewerBits, Some(video), _) => {
                 for side in SIDES {
-                    video.bitrate.map(|bitrate| media.set_video_bitrate(side, bitrate));
+                    video
+                        .bitrate
+                        .map(|bitrate| media.set_video_bitrate(side, bitrate));
                 }
                 Ok(())
             }
@@ -438,9 +448,15 @@ impl<'a> Controller<'a> {
 
     async fn record(&mut self) {
         let Some(media) = self.call.as_mut().and_then(|call| call.media.as_mut()) else {
-            return self.screen.update(|model| model.say("there is nothing to record: call first (c)"));
+            return self
+                .screen
+                .update(|model| model.say("there is nothing to record: call first (c)"));
         };
-        let directory = self.args.plan().record.unwrap_or_else(|| PathBuf::from(RECORDINGS));
+        let directory = self
+            .args
+            .plan()
+            .record
+            .unwrap_or_else(|| PathBuf::from(RECORDINGS));
         let recording = self.screen.look(|model, _| model.recording.is_some());
         let result = media.record((!recording).then_some(directory.as_path())).await;
         self.screen.update(|model| match result {
@@ -461,7 +477,9 @@ impl<'a> Controller<'a> {
     }
 
     async fn send_text(&mut self) {
-        let text = self.screen.update(|model| model.chat.typed.as_mut().map(std::mem::take));
+        let text = self
+            .screen
+            .update(|model| model.chat.typed.as_mut().map(std::mem::take));
         let Some(text) = text.filter(|text| !text.trim().is_empty()) else {
             return;
         };

@@ -234,7 +234,11 @@ impl Screen {
                     return Some(std::mem::take(&mut state.anew));
                 }
                 // Nobody tells of a new picture.
-                if state.monitor.is_some() { EVERY / 4 } else { PATIENCE }
+                if state.monitor.is_some() {
+                    EVERY / 4
+                } else {
+                    PATIENCE
+                }
             } else {
                 pause
             };

@@ -66,7 +66,6 @@ pub(crate) struct States {
     pub(crate) signaling: String,
     pub(crate) ice: String,
     pub(crate) dtls: String,
-    pub(crate) connection: String,
     /// From which address to which.
     pub(crate) pair: Option<String>,
 }

@@ -1,10 +1,6 @@
 //! A call that is up: its media, its texts, its figures.
 
-use super::{
-    control::Done,
-    figures::Figures,
-    timeline::SIDES,
-};
+use super::{control::Done, figures::Figures, timeline::SIDES};
 use crate::numbers::millis;
 use std::{
     collections::VecDeque,
@@ -49,7 +45,11 @@ impl InCall {
         let under_way = UnderWay::default();
         let mut tasks = JoinSet::new();
         tasks.spawn(echo(call.answerer.channel.clone()));
-        tasks.spawn(hear(call.offerer.channel.clone(), Arc::clone(&under_way), done.clone()));
+        tasks.spawn(hear(
+            call.offerer.channel.clone(),
+            Arc::clone(&under_way),
+            done.clone(),
+        ));
         for side in SIDES {
             let (call, done) = (Arc::clone(call), done.clone());
             tasks.spawn(async move {
@@ -108,7 +108,9 @@ impl InCall {
                 self.look_at(side, live, &stats);
             }
         }
-        self.figures.rtt_ms.push(stats[0].as_ref().and_then(round_trip).map(millis));
+        self.figures
+            .rtt_ms
+            .push(stats[0].as_ref().and_then(round_trip).map(millis));
         self.figures.clone()
     }
 
@@ -119,17 +121,27 @@ impl InCall {
         if let Some((then, before)) = seen.front() {
             let seconds = (now - *then).as_secs_f64();
             let bytes = |f: &LiveFigures| f.bytes_sent + f.audio_bytes_sent;
-            way.fps.push(Some((live.decoded - before.decoded) as f64 / seconds));
-            way.kbps.push(Some((bytes(&live) - bytes(before)) as f64 / 125.0 / seconds));
+            way.fps
+                .push(Some((live.decoded - before.decoded) as f64 / seconds));
+            way.kbps
+                .push(Some((bytes(&live) - bytes(before)) as f64 / 125.0 / seconds));
         }
         if seen.len() == WINDOW {
             seen.pop_front();
         }
         seen.push_back((now, live));
         way.age_ms.push(live.capture_to_decode.map(millis));
-        way.pictures = [live.captured, live.decoded, live.sent.saturating_sub(live.received)];
+        way.pictures = [
+            live.captured,
+            live.decoded,
+            live.sent.saturating_sub(live.received),
+        ];
         way.sound = (live.packets_sent > 0).then_some([live.packets_received, live.packets_lost]);
-        way.retransmissions = stats[side as usize].iter().flat_map(|s| &s.tracks).filter_map(|t| t.rtp.retransmitted_packets_sent).sum();
+        way.retransmissions = stats[side as usize]
+            .iter()
+            .flat_map(|s| &s.tracks)
+            .filter_map(|t| t.rtp.retransmitted_packets_sent)
+            .sum();
         if let Some(monitor) = self.media.as_ref().and_then(|media| media.monitor(side)) {
             way.levels = [monitor.captured_level(), monitor.heard_level()];
         }

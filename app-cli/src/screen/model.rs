@@ -216,7 +216,9 @@ impl Model {
     /// Does what concerns the screen alone; what is left for the controller to do comes back.
     pub(crate) fn apply(&mut self, action: Action) -> Option<Action> {
         // Any key closes the help; those that end or redraw do so as well.
-        if std::mem::take(&mut self.help) && !matches!(action, Action::Quit | Action::Suspend | Action::Redraw) {
+        if std::mem::take(&mut self.help)
+            && !matches!(action, Action::Quit | Action::Suspend | Action::Redraw)
+        {
             return None;
         }
         match action {

@@ -40,7 +40,12 @@ impl Choices {
         let codecs = codecs.filter(|c| c.encoder.is_some() && c.decoder.is_some());
         let codecs = codecs.map(|c| c.codec).filter(|c| c.kind() == MediaKind::Video);
         let mut videos = vec![VideoInput::Pattern];
-        videos.extend(cameras().unwrap_or_default().iter().map(|c| VideoInput::Camera(c.index)));
+        videos.extend(
+            cameras()
+                .unwrap_or_default()
+                .iter()
+                .map(|c| VideoInput::Camera(c.index)),
+        );
         if let Some(video) = &plan.video
             && !videos.contains(&video.source)
         {
@@ -92,17 +97,29 @@ impl Setup {
             }
             Change::Ways => self.plan.both_ways = !self.plan.both_ways,
             Change::Audio => {
-                let audio = self.plan.audio.as_mut().ok_or("this call carries no sound (--audio)")?;
+                let audio = self
+                    .plan
+                    .audio
+                    .as_mut()
+                    .ok_or("this call carries no sound (--audio)")?;
                 next(&mut audio.source, &self.choices.audios, "source of sound")?;
             }
             Change::Codec | Change::Video | Change::MoreBits | Change::FewerBits => {
                 let bitrate = self.bitrate();
-                let video = self.plan.video.as_mut().ok_or("this call carries no pictures (--video)")?;
+                let video = self
+                    .plan
+                    .video
+                    .as_mut()
+                    .ok_or("this call carries no pictures (--video)")?;
                 match change {
                     Change::Codec => next(&mut video.codec, &self.choices.codecs, "codec")?,
                     Change::Video => next(&mut video.source, &self.choices.videos, "source of pictures")?,
                     _ => {
-                        let (by, of) = if change == Change::MoreBits { (5, 4) } else { (4, 5) };
+                        let (by, of) = if change == Change::MoreBits {
+                            (5, 4)
+                        } else {
+                            (4, 5)
+                        };
                         let bps = (bitrate * by / of).clamp(BITRATES.0, BITRATES.1);
                         // Whole thousands read well.
                         video.bitrate = Some(Bitrate::from_bps((bps + 500) / 1_000 * 1_000));

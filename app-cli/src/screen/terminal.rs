@@ -51,7 +51,8 @@ pub(crate) fn leave() {
     }
     let (done, is_done) = mpsc::channel();
     let restore = move || {
-        let restored = output().and_then(|mut out| execute!(out, DisableMouseCapture, Show, LeaveAlternateScreen));
+        let restored =
+            output().and_then(|mut out| execute!(out, DisableMouseCapture, Show, LeaveAlternateScreen));
         drop(done.send(restored));
     };
     if thread::Builder::new().spawn(restore).is_ok() {
@@ -72,7 +73,10 @@ pub(super) fn restore_on_panic(log: impl Fn(String) + Send + Sync + 'static) {
             hook(info);
             std::process::exit(101);
         }
-        log(format!("ERROR a panic in {}: {info}", thread.name().unwrap_or("a thread")));
+        log(format!(
+            "ERROR a panic in {}: {info}",
+            thread.name().unwrap_or("a thread")
+        ));
     }));
 }
 

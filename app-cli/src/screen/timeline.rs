@@ -169,9 +169,9 @@ impl Steps {
     /// What was sent, found or agreed on in a step, line by line.
     pub(crate) fn material(&self, mark: Mark) -> Vec<String> {
         let description = |kind: SdpType| {
-            let sent = SIDES
-                .iter()
-                .find_map(|side| Some((side, self.descriptions[*side as usize].as_ref()?)).filter(|d| d.1.kind == kind));
+            let sent = SIDES.iter().find_map(|side| {
+                Some((side, self.descriptions[*side as usize].as_ref()?)).filter(|d| d.1.kind == kind)
+            });
             let Some((side, description)) = sent else {
                 return Vec::new();
             };
@@ -189,7 +189,9 @@ impl Steps {
             }
             Mark::GatheringComplete => self.each(|side| {
                 let sent = &self.candidates[side as usize];
-                let inside = self.descriptions[side as usize].iter().flat_map(|d| d.sdp.lines());
+                let inside = self.descriptions[side as usize]
+                    .iter()
+                    .flat_map(|d| d.sdp.lines());
                 let inside = inside.filter_map(|line| line.strip_prefix("a=candidate:"));
                 let inside = inside.map(|rest| format!("candidate:{rest} (in the description)"));
                 sent.iter().map(|c| c.candidate.clone()).chain(inside).collect()
@@ -200,9 +202,9 @@ impl Steps {
                     .collect()
             }),
             Mark::DtlsConnected => self.each(|side| self.attributes(side, &["a=fingerprint:", "a=setup:"])),
-            Mark::SctpUp | Mark::ChannelOpen => {
-                self.each(|side| self.attributes(side, &["m=application", "a=sctp-port:", "a=max-message-size:"]))
-            }
+            Mark::SctpUp | Mark::ChannelOpen => self.each(|side| {
+                self.attributes(side, &["m=application", "a=sctp-port:", "a=max-message-size:"])
+            }),
             Mark::FirstPacket | Mark::FirstFrameDecoded => {
                 self.each(|side| self.attributes(side, &["m=audio", "m=video", "a=rtpmap:", "a=ssrc:"]))
             }
@@ -215,14 +217,18 @@ impl Steps {
         let of = |side: Side| {
             let lines = of(side);
             let heading = (!lines.is_empty()).then(|| format!("{side}:"));
-            heading.into_iter().chain(lines.into_iter().map(|line| format!("  {line}")))
+            heading
+                .into_iter()
+                .chain(lines.into_iter().map(|line| format!("  {line}")))
         };
         SIDES.into_iter().flat_map(of).collect()
     }
 
     /// The lines of a side's description that begin so.
     fn attributes(&self, side: Side, prefixes: &[&str]) -> Vec<String> {
-        let lines = self.descriptions[side as usize].iter().flat_map(|d| d.sdp.lines());
+        let lines = self.descriptions[side as usize]
+            .iter()
+            .flat_map(|d| d.sdp.lines());
         let wanted = lines.filter(|line| prefixes.iter().any(|prefix| line.starts_with(prefix)));
         let mut wanted: Vec<_> = wanted.map(str::to_owned).collect();
         wanted.dedup();

@@ -10,7 +10,7 @@ mod timeline;
 pub(crate) use theme::Theme;
 
 use super::{
-    model::{Action, Change, Model, Tab},
+    model::{Action, Change, Model, Notice, Tab},
     setup::{audio_name, video_name},
     timeline::SIDES,
 };
@@ -77,16 +77,24 @@ pub(crate) fn draw(
     let all = area.width >= ALL_AT_ONCE.0 && area.height >= ALL_AT_ONCE.1;
     // Pictures take what is left, but no more than their shape makes use of.
     let panes = if all { PANES + 7 } else { PANES };
-    let [title, videos, buttons, panes] = Layout::vertical([
+    let notice_rows = notice_rows(model, area.width);
+    let [title, videos, notice, buttons, panes] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Fill(1),
+        Constraint::Length(notice_rows),
         Constraint::Length(1),
         Constraint::Length(panes.max(area.height.saturating_sub(2 + area.width * 3 / 16 + 2))),
     ])
     .areas(area);
     draw_title(model, theme, title, buf, &mut targets);
     draw_videos(model, theme, videos, buf, pictures);
-    draw_buttons(model, theme, buttons, buf, &mut targets);
+    if let Some(text) = &model.notice {
+        Paragraph::new(text.text.as_str())
+            .style(notice_style(text, theme))
+            .wrap(Wrap { trim: true })
+            .render(notice, buf);
+    }
+    draw_buttons(model, theme, notice_rows == 0, buttons, buf, &mut targets);
     if all {
         draw_all_panes(model, theme, panes, buf, &mut targets);
     } else {
@@ -160,13 +168,7 @@ fn draw_title(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer, targets
     targets.add(Rect::new(help_at + 8, area.y, 6, 1), Action::Quit);
 }
 
-fn draw_videos(
-    model: &Model,
-    theme: Theme,
-    area: Rect,
-    buf: &mut Buffer,
-    pictures: &mut dyn Pictures,
-) {
+fn draw_videos(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer, pictures: &mut dyn Pictures) {
     let halves: [Rect; 2] = Layout::horizontal([Constraint::Fill(1); 2]).areas(area);
     for (side, area) in SIDES.into_iter().zip(halves) {
         let (name, what) = match side {
@@ -189,13 +191,13 @@ fn draw_videos(
         block.render(area, buf);
         if !pictures.draw(side, inner, buf) {
             let words = match (side, model.state) {
-                (Side::Offerer, PairState::Idle) => "Start opens the source of pictures",
+                (Side::Offerer, PairState::Idle) => "Start opens the source",
                 (Side::Offerer, _) if model.setup.plan.video.is_none() => "no pictures (--video none)",
                 (Side::Offerer, _) => "",
                 (Side::Answerer, PairState::InCall) if model.setup.plan.video.is_some() => {
                     "waiting for a keyframe"
                 }
-                (Side::Answerer, _) => "what the answerer sees, once there is a call",
+                (Side::Answerer, _) => "the remote picture comes with a call",
             };
             let [row] = Layout::vertical([Constraint::Length(1)])
                 .flex(ratatui::layout::Flex::Center)
@@ -222,7 +224,37 @@ fn level(model: &Model, side: Side, theme: Theme) -> Line<'static> {
     ])
 }
 
-fn draw_buttons(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer, targets: &mut Targets) {
+/// A notice that is too long to stand beside the buttons has rows of its own.
+fn notice_rows(model: &Model, width: u16) -> u16 {
+    let length = model
+        .notice
+        .as_ref()
+        .map_or(0, |n| Span::raw(n.text.as_str()).width());
+    let (width, beside) = (usize::from(width), usize::from(width).saturating_sub(55));
+    if length <= beside {
+        0
+    } else {
+        // Words leave some room at the end of a row.
+        ((length + length / 8).div_ceil(width) as u16).min(4)
+    }
+}
+
+fn notice_style(notice: &Notice, theme: Theme) -> Style {
+    if notice.is_error {
+        theme.bad()
+    } else {
+        Style::new()
+    }
+}
+
+fn draw_buttons(
+    model: &Model,
+    theme: Theme,
+    with_notice: bool,
+    area: Rect,
+    buf: &mut Buffer,
+    targets: &mut Targets,
+) {
     let mut x = area.x + 1;
     for (label, action) in [
         ("Start", Action::Start),
@@ -248,18 +280,12 @@ fn draw_buttons(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer, targe
     if model.recording.is_some() {
         spans.push(Span::styled("  ● rec", theme.bad()));
     }
-    if let Some(notice) = &model.notice {
-        let style = if notice.is_error { theme.bad() } else { Style::new() };
+    if let Some(notice) = model.notice.as_ref().filter(|_| with_notice) {
         spans.push(Span::raw("  "));
-        spans.push(Span::styled(notice.text.clone(), style));
+        spans.push(Span::styled(notice.text.as_str(), notice_style(notice, theme)));
     }
     let rest = Rect::new(x, area.y, area.right().saturating_sub(x), 1);
-    let line = Line::from(spans);
-    let too_long = line.width() > usize::from(rest.width);
-    line.render(rest, buf);
-    if too_long && rest.width > 0 {
-        buf.set_string(rest.right() - 1, rest.y, "…", Style::new());
-    }
+    Line::from(spans).render(rest, buf);
 }
 
 fn draw_tabs(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer, targets: &mut Targets) {
@@ -279,7 +305,7 @@ fn draw_tabs(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer, targets:
     }
     let rest = Rect::new(x, area.y, area.right().saturating_sub(x), 1);
     let line = match model.tab {
-        Tab::Timeline => Line::raw("Enter explains a step, z zooms "),
+        Tab::Timeline => return timeline::draw_heads(model, theme.bar(), area, buf),
         Tab::Step => Line::raw("← → other steps, ↑ ↓ scroll "),
         Tab::Chat => Line::raw("Enter types, Esc leaves "),
         Tab::Figures | Tab::Log => Line::raw(format!("pictures: {} ", model.graphics)),
@@ -288,9 +314,11 @@ fn draw_tabs(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer, targets:
 }
 
 fn draw_all_panes(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer, targets: &mut Targets) {
-    let [left, right] = Layout::horizontal([Constraint::Fill(1); 2]).spacing(1).areas(area);
+    let [left, right] = Layout::horizontal([Constraint::Fill(1); 2])
+        .spacing(1)
+        .areas(area);
     let [timeline, chat, log] = Layout::vertical([
-        Constraint::Length(PANES + 1),
+        Constraint::Length(PANES),
         Constraint::Fill(1),
         Constraint::Fill(1),
     ])
@@ -303,7 +331,11 @@ fn draw_all_panes(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer, tar
         (Tab::Step, step),
         (Tab::Figures, figures),
     ] {
-        let style = if tab == model.tab { theme.strong() } else { theme.dim() };
+        let style = if tab == model.tab {
+            theme.strong()
+        } else {
+            theme.dim()
+        };
         let number = Tab::ALL.iter().position(|t| *t == tab).map_or(0, |i| i + 1);
         let block = Block::new()
             .borders(Borders::TOP)
@@ -312,13 +344,17 @@ fn draw_all_panes(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer, tar
         let inner = block.inner(area);
         block.render(area, buf);
         targets.add(area, Action::Show(tab));
+        if tab == Tab::Timeline {
+            timeline::draw_heads(model, style, area, buf);
+            timeline::draw_longest(model, theme, area, buf);
+        }
         draw_pane(tab, model, theme, inner, buf, targets);
     }
 }
 
 fn draw_pane(tab: Tab, model: &Model, theme: Theme, area: Rect, buf: &mut Buffer, targets: &mut Targets) {
     match tab {
-        Tab::Timeline => timeline::draw(model, theme, area, buf, targets),
+        Tab::Timeline => timeline::draw_rows(model, theme, area, buf, targets),
         Tab::Step => step::draw(model, theme, area, buf),
         Tab::Figures => figures::draw(model, theme, area, buf),
         Tab::Chat => chat::draw(model, theme, area, buf),

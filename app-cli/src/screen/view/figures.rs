@@ -15,7 +15,7 @@ use ratatui::{
 use visavis_core::Side;
 
 /// The width of a graph's name and number.
-const WORDS: u16 = 24;
+const WORDS: u16 = 25;
 
 /// Draws the pane: a column a way, then the states of each side.
 pub(super) fn draw(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer) {
@@ -33,21 +33,40 @@ pub(super) fn draw(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer) {
         .spacing(1)
         .split(graphs);
     for (index, (side, way)) in ways.iter().enumerate() {
-        draw_way(*side, way, (index == 0).then_some(&figures.rtt_ms), theme, columns[index], buf);
+        draw_way(
+            *side,
+            way,
+            (index == 0).then_some(&figures.rtt_ms),
+            theme,
+            columns[index],
+            buf,
+        );
     }
     if ways.is_empty() {
-        graph("round trip", "ms", &figures.rtt_ms, theme, Rect { height: 1, ..graphs }, buf);
+        graph(
+            "round trip",
+            "ms",
+            &figures.rtt_ms,
+            theme,
+            Rect { height: 1, ..graphs },
+            buf,
+        );
     }
     for side in SIDES {
         let state = &figures.sides[side as usize];
         let mut spans = vec![
-            Span::styled(format!(" {side:<9}"), theme.side(side)),
+            Span::styled(format!(" {:<10}", side.to_string()), theme.side(side)),
             Span::raw(format!(
                 "signaling {}, ICE {}, DTLS {}",
                 state.signaling, state.ice, state.dtls
             )),
         ];
-        spans.extend(state.pair.iter().map(|pair| Span::styled(format!("  {pair}"), theme.dim())));
+        spans.extend(
+            state
+                .pair
+                .iter()
+                .map(|pair| Span::styled(format!("  {pair}"), theme.dim())),
+        );
         let row = Rect::new(states.x, states.y + side as u16, states.width, 1);
         Line::from(spans).render(row, buf);
     }
@@ -65,8 +84,12 @@ fn draw_way(side: Side, way: &Way, rtt: Option<&Series>, theme: Theme, area: Rec
     next(buf, &|row, buf| {
         Line::styled(format!(" {side} to {}", other(side)), theme.side(side)).render(row, buf);
     });
-    next(buf, &|row, buf| graph("pictures", "fps", &way.fps, theme, row, buf));
-    next(buf, &|row, buf| graph("bitrate", "kbit/s", &way.kbps, theme, row, buf));
+    next(buf, &|row, buf| {
+        graph("pictures", "fps", &way.fps, theme, row, buf)
+    });
+    next(buf, &|row, buf| {
+        graph("bitrate", "kbit/s", &way.kbps, theme, row, buf)
+    });
     next(buf, &|row, buf| graph("age", "ms", &way.age_ms, theme, row, buf));
     if let Some(rtt) = rtt {
         next(buf, &|row, buf| graph("round trip", "ms", rtt, theme, row, buf));

@@ -41,8 +41,12 @@ pub(super) fn draw(theme: Theme, area: Rect, buf: &mut Buffer) {
         })
         .collect();
     let height = lines.len() as u16 + 2;
-    let [area] = Layout::vertical([Constraint::Length(height)]).flex(Flex::Center).areas(area);
-    let [area] = Layout::horizontal([Constraint::Length(76)]).flex(Flex::Center).areas(area);
+    let [area] = Layout::vertical([Constraint::Length(height)])
+        .flex(Flex::Center)
+        .areas(area);
+    let [area] = Layout::horizontal([Constraint::Length(76)])
+        .flex(Flex::Center)
+        .areas(area);
     Clear.render(area, buf);
     let block = Block::bordered()
         .title(" Help: any key closes it ")

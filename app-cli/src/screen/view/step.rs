@@ -1,7 +1,10 @@
 //! What the selected step is for, and what was sent in it.
 
 use super::{Theme, label};
-use crate::{screen::{model::Model, timeline::SIDES}, steps};
+use crate::{
+    screen::{model::Model, timeline::SIDES},
+    steps,
+};
 use ratatui::{
     buffer::Buffer,
     layout::Rect,
@@ -25,7 +28,10 @@ pub(super) fn draw(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer) {
     if let Some((step, side, reason)) = &model.steps.failure
         && *step == mark
     {
-        lines.push(Line::styled(format!(" The {side} did not get here: {reason}"), theme.bad()));
+        lines.push(Line::styled(
+            format!(" The {side} did not get here: {reason}"),
+            theme.bad(),
+        ));
         lines.push(Line::raw(format!(" What to try: {}", steps::advice(mark.name()))));
     }
     let mut said = "";
@@ -41,7 +47,11 @@ pub(super) fn draw(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer) {
     if !material.is_empty() {
         lines.push(Line::default());
     }
-    lines.extend(material.into_iter().map(|line| Line::styled(format!(" {line}"), theme.dim())));
+    lines.extend(
+        material
+            .into_iter()
+            .map(|line| Line::styled(format!(" {line}"), theme.dim())),
+    );
     let wrapped: usize = lines
         .iter()
         .map(|line| line.width().div_ceil(usize::from(area.width.max(1))).max(1))

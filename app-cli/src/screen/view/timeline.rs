@@ -16,26 +16,23 @@ use visavis_core::{Mark, Side};
 
 /// The width of the names, and of a side's milliseconds.
 const NAMES: u16 = 19;
-const NUMBERS: u16 = 8;
+const NUMBERS: u16 = 10;
 
-/// Draws the pane: the axis, and a row a step.
-pub(super) fn draw(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer, targets: &mut Targets) {
+/// Where the bars are.
+fn axis(area: Rect) -> Rect {
+    let width = area.width.saturating_sub(NAMES + 2 * NUMBERS + 1);
+    Rect::new(area.x + NAMES, area.y, width, 1)
+}
+
+/// Draws a row a step.
+pub(super) fn draw_rows(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer, targets: &mut Targets) {
     let steps = &model.steps;
-    if area.height < 2 || area.width < NAMES + 2 * NUMBERS + 10 {
-        return;
-    }
-    let axis = Rect::new(
-        area.x + NAMES,
-        area.y,
-        area.width - NAMES - 2 * NUMBERS - 1,
-        1,
-    );
-    draw_axis(model, theme, axis, area, buf);
-    let rows = usize::from(area.height - 1);
+    let axis = axis(area);
+    let rows = usize::from(area.height);
     let skipped = (steps.selected + 1).saturating_sub(rows);
     let longest = SIDES.map(|side| steps.longest(side).map(|(mark, _)| mark));
     for (index, mark) in ROWS.into_iter().enumerate().skip(skipped).take(rows) {
-        let y = area.y + 1 + (index - skipped) as u16;
+        let y = area.y + (index - skipped) as u16;
         let row = Rect::new(area.x, y, area.width, 1);
         if index == steps.selected {
             buf.set_style(row, theme.selected());
@@ -43,7 +40,8 @@ pub(super) fn draw(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer, ta
         targets.add(row, Action::Select(index));
         let failed = steps.failure.as_ref().is_some_and(|(step, ..)| *step == mark);
         let style = if failed { theme.bad() } else { Style::new() };
-        let cursor = if index == steps.selected && model.tab == Tab::Timeline { "›" } else { " " };
+        let mine = index == steps.selected && model.tab == Tab::Timeline;
+        let cursor = if mine { "›" } else { " " };
         buf.set_string(row.x, y, format!("{cursor}{}", label(mark)), style);
         draw_bars(steps, mark, theme, Rect { y, ..axis }, buf);
         for side in SIDES {
@@ -54,45 +52,47 @@ pub(super) fn draw(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer, ta
     }
 }
 
-/// 0, the end, and whose numbers are whose; or which step took longest.
-fn draw_axis(model: &Model, theme: Theme, axis: Rect, area: Rect, buf: &mut Buffer) {
-    let steps = &model.steps;
-    if steps.is_empty() {
-        Line::styled(" Call shows here which side takes how long for what.", theme.dim()).render(area, buf);
-        return;
+/// Draws over a bar above the rows where the axis ends, and whose numbers are whose.
+pub(super) fn draw_heads(model: &Model, style: Style, area: Rect, buf: &mut Buffer) {
+    let axis = axis(area);
+    if !model.steps.is_empty() {
+        let end = format!(" {:.1} ms ", model.steps.span());
+        Line::styled(end, style).right_aligned().render(axis, buf);
     }
-    let of = |side: Side| {
-        let (mark, ms) = steps.longest(side)?;
-        Some((side, label(mark), ms))
-    };
-    let mut spans = vec![Span::styled("0", theme.dim())];
-    let longest: Vec<_> = SIDES.into_iter().filter_map(of).collect();
-    if longest.len() == 2 {
-        spans.push(Span::styled(" longest:", theme.dim()));
-        for (side, what, ms) in longest {
-            spans.push(Span::styled(format!(" {what} {ms:.2}"), theme.side(side)));
-        }
-    }
-    let line = Line::from(spans);
-    let end = format!("{:.1} ms", steps.span());
-    let room = usize::from(axis.width).saturating_sub(end.len() + 1);
-    if line.width() <= room {
-        line.render(axis, buf);
-    } else {
-        Line::styled("0", theme.dim()).render(axis, buf);
-    }
-    Line::styled(end, theme.dim()).right_aligned().render(axis, buf);
     for side in SIDES {
         let x = axis.right() + 1 + NUMBERS * side as u16;
-        let heading = format!("{:>7}", model.setup.stacks[side as usize].get(..7).unwrap_or(model.setup.stacks[side as usize]));
-        buf.set_string(x, axis.y, heading, theme.side(side));
+        let heading = format!("{:>9} ", model.setup.stacks[side as usize]);
+        buf.set_stringn(x, area.y, heading, usize::from(NUMBERS), style);
     }
+}
+
+/// Draws over a bar above the rows which step took each side longest.
+pub(super) fn draw_longest(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer) {
+    let mut spans = vec![Span::raw(" longest:")];
+    for side in SIDES {
+        let Some((mark, ms)) = model.steps.longest(side) else {
+            return;
+        };
+        let stack = model.setup.stacks[side as usize];
+        spans.push(Span::styled(
+            format!(" {stack} {} {ms:.2} ms ", label(mark)),
+            theme.side(side),
+        ));
+    }
+    let axis = axis(area);
+    Line::from(spans).render(
+        Rect {
+            width: axis.width.saturating_sub(11),
+            ..axis
+        },
+        buf,
+    );
 }
 
 /// Both sides' bars in one row.
 fn draw_bars(steps: &Steps, mark: Mark, theme: Theme, area: Rect, buf: &mut Buffer) {
     let span = steps.span();
-    if span <= 0.0 {
+    if span <= 0.0 || area.width == 0 {
         return;
     }
     let cell = |ms: f64| (ms / span * f64::from(area.width)) as u16;
@@ -114,7 +114,11 @@ fn draw_bars(steps: &Steps, mark: Mark, theme: Theme, area: Rect, buf: &mut Buff
         };
         buf.set_string(area.x + x, area.y, symbol, style);
     }
-    if bars.iter().flatten().any(|(.., beyond)| *beyond) || SIDES.iter().any(|side| steps.bar(*side, mark).is_some_and(|(begin, _)| begin > span)) {
+    if bars.iter().flatten().any(|(.., beyond)| *beyond)
+        || SIDES
+            .iter()
+            .any(|side| steps.bar(*side, mark).is_some_and(|(begin, _)| begin > span))
+    {
         buf.set_string(area.right() - 1, area.y, "▸", theme.dim());
     }
 }
@@ -129,8 +133,8 @@ fn draw_number(
     buf: &mut Buffer,
 ) {
     let text = match steps.took(side, mark) {
-        Some(ms) if ms >= 1_000.0 => format!("{ms:>7.0}"),
-        Some(ms) => format!("{ms:>7.2}"),
+        Some(ms) if ms >= 1_000.0 => format!("{ms:>9.0}"),
+        Some(ms) => format!("{ms:>9.2}"),
         // Only one side makes an offer, and an answer; only one side gets pictures when they go one way.
         None => String::new(),
     };
