@@ -8,11 +8,13 @@ mod bench;
 mod call;
 mod media;
 mod sdp;
+mod shell;
 
 pub(crate) use bench::BenchArgs;
 pub(crate) use call::{CallArgs, Fault};
 pub(crate) use media::MediaArgs;
 pub(crate) use sdp::{DiffArgs, IntentArgs, SdpArgs, SdpCommand, Want};
+pub(crate) use shell::{CompletionsArgs, ManArgs};
 
 use crate::backends;
 use clap::{Args, CommandFactory, Parser, Subcommand, builder::PossibleValuesParser, error::ErrorKind};
@@ -79,6 +81,17 @@ pub(crate) enum Command {
     /// outputs can be compared; --raw shows it.
     #[command(args_conflicts_with_subcommands = true, after_help = SDP_EXAMPLES)]
     Sdp(SdpArgs),
+    /// Print a script with which a shell completes visavis's commands and options
+    ///
+    /// It goes to standard output. Where each shell looks for it is said below; directories that are missing have to
+    /// be made first.
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write one page a command
+    ///
+    /// Pages that are written into ~/.local/share/man/man1 are found by `man visavis` and `man visavis-call`.
+    #[command(after_help = MAN_EXAMPLES)]
+    Man(ManArgs),
     /// One turn of a benchmark: reads what to do from standard input
     #[command(name = crate::bench::WORKER, hide = true)]
     BenchWorker,
@@ -104,13 +117,13 @@ Exit codes:
 
 const BENCH_EXAMPLES: &str = "\
 Examples:
-  visavis bench --quick                               a first look, under a minute
-  visavis bench --quick --html report.html            the same with plots
-  visavis bench --scenario handshake --runs 50        one scenario, more often
-  visavis bench --profile equal --save equal.json     everything, all settings equal
-  visavis bench --scenario frames --baseline old.json what has changed since
-  visavis bench --show equal.json --markdown          an earlier result again
-  visavis bench --pair str0m:str0m                    one pair against itself: the noise
+  visavis bench --quick                                a first look, under a minute
+  visavis bench --quick --html report.html             the same with plots
+  visavis bench --scenario handshake --runs 50         one scenario, more often
+  visavis bench --profile equal --save equal.json      everything, all settings equal
+  visavis bench --scenario frames --baseline old.json  what has changed since
+  visavis bench --show equal.json --markdown           an earlier result again
+  visavis bench --pair str0m:str0m                     one pair against itself: the noise
 
 Exit codes:
   0 done   1 a call failed   2 bad usage   130 Ctrl-C   143 SIGTERM";
@@ -122,6 +135,25 @@ Examples:
   visavis sdp --backend webrtc-rs --answer   webrtc-rs's answer to its own offer
   visavis sdp --offer offer.sdp              str0m's answer to the offer in a file
   visavis sdp diff                           where the two stacks differ";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  visavis completions bash > ~/.local/share/bash-completion/completions/visavis
+  visavis completions zsh > ~/.zfunc/_visavis
+  visavis completions fish > ~/.config/fish/completions/visavis.fish
+
+Where it goes:
+  bash        the file above; new shells read it where bash-completion is installed
+  zsh         the file above, and into ~/.zshrc before `compinit`: fpath+=~/.zfunc
+  fish        the file above; new shells read it
+  elvish      into ~/.config/elvish/rc.elv: eval (visavis completions elvish | slurp)
+  powershell  into the file that $PROFILE names:
+              visavis completions powershell | Out-String | Invoke-Expression";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  visavis man | man -l -                      reads it now
+  visavis man --dir ~/.local/share/man/man1   for `man visavis-call` and the others";
 
 /// How much is logged.
 #[derive(Debug, Args)]
@@ -170,9 +202,51 @@ fn stacks() -> PossibleValuesParser {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Command;
 
     #[test]
     fn the_commands_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// The help of `command` and of all below it that is shown, by the name that is typed.
+    fn helps(name: &str, command: &Command, all: &mut Vec<(String, String)>) {
+        let texts = [command.get_after_help(), command.get_after_long_help()];
+        for text in texts.into_iter().flatten() {
+            all.push((name.to_owned(), text.to_string()));
+        }
+        if texts == [None, None] {
+            all.push((name.to_owned(), String::new()));
+        }
+        for command in command.get_subcommands().filter(|c| !c.is_hide_set()) {
+            helps(&format!("{name} {}", command.get_name()), command, all);
+        }
+    }
+
+    #[test]
+    fn every_help_ends_with_examples_that_can_be_typed() {
+        let mut all = Vec::new();
+        helps("visavis", &Cli::command(), &mut all);
+        assert!(all.len() > 8, "{all:?}");
+        for (name, help) in all {
+            let (_, examples) = help
+                .split_once("Examples:\n")
+                .unwrap_or_else(|| panic!("{name} --help has no examples"));
+            let typed = examples
+                .lines()
+                .map(str::trim_start)
+                .filter(|l| l.starts_with("visavis"));
+            let mut count = 0;
+            for line in typed {
+                let end = ["  ", " > ", " | "].map(|end| line.find(end).unwrap_or(line.len()));
+                let line = &line[..end.into_iter().min().expect("there are three")];
+                match Cli::try_parse_from(line.split_ascii_whitespace()) {
+                    Ok(cli) => assert_eq!(cli.call.check(), Ok(()), "{line}"),
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::DisplayHelp, "{line}: {error}"),
+                }
+                count += 1;
+            }
+            assert!(count > 1, "{name} --help has too few examples");
+        }
     }
 }

@@ -18,6 +18,7 @@ mod report;
 mod resources;
 mod screen;
 mod sdp;
+mod shell;
 mod signals;
 mod steps;
 mod talk;
@@ -63,8 +64,16 @@ fn run(cli: Cli) -> Result<u8, Box<dyn Error>> {
             log::install(args.verbosity.level);
             drive(async { Ok(call::run(&args, &mut out).await?) })
         }
+        Command::Completions(args) => {
+            shell::completions(&args)?;
+            Ok(0)
+        }
         Command::Devices(args) => {
             devices::run(&args, &mut out)?;
+            Ok(0)
+        }
+        Command::Man(args) => {
+            shell::man(&args, &mut out)?;
             Ok(0)
         }
         Command::Sdp(args) => {

@@ -1,9 +1,16 @@
 //! The program as it is typed: its help, its messages, its exit codes, and a real call.
 
 mod media;
+#[cfg(unix)]
+mod pty;
+mod shell;
+#[cfg(unix)]
+mod terminal;
 
 use std::{
+    fs,
     io::{BufRead, BufReader},
+    path::PathBuf,
     process::{Child, Command, Output, Stdio},
     sync::mpsc,
     thread,
@@ -26,6 +33,16 @@ fn visavis(args: &str) -> Command {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     command
+}
+
+#[cfg(unix)]
+impl pty::Pty {
+    /// `visavis` in a terminal of so many columns and rows, which answers what it is asked.
+    fn spawn(args: &str, size: (u16, u16), env: &[(&str, &str)]) -> Self {
+        let args: Vec<_> = args.split_ascii_whitespace().collect();
+        let program = std::path::Path::new(env!("CARGO_BIN_EXE_visavis"));
+        Self::start(program, &args, size, env, true)
+    }
 }
 
 fn run(args: &str) -> Output {
@@ -69,6 +86,26 @@ fn keys(value: &serde_json::Value) -> Vec<&str> {
     object.keys().map(String::as_str).collect()
 }
 
+/// A directory of its own.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+        Self(path)
+    }
+
+    fn path(&self, file: &str) -> String {
+        self.0.join(file).display().to_string()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 #[cfg(all(feature = "str0m", feature = "webrtc-rs"))]
 mod with_both_stacks {
     use super::*;
@@ -90,6 +127,9 @@ mod with_both_stacks {
         insta::assert_snapshot!("help_devices", stdout("devices --help"));
         insta::assert_snapshot!("help_sdp", stdout("sdp --help"));
         insta::assert_snapshot!("help_sdp_diff", stdout("sdp diff --help"));
+        insta::assert_snapshot!("help_bench", stdout("bench --help"));
+        insta::assert_snapshot!("help_completions", stdout("completions --help"));
+        insta::assert_snapshot!("help_man", stdout("man --help"));
     }
 
     #[test]

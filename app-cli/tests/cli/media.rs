@@ -1,8 +1,8 @@
 //! Calls with media: what they carry, what is said of it, and what is kept of it.
 
-use crate::{json, keys, run, stdout, visavis};
+use crate::{Directory, json, keys, run, stdout, visavis};
 use serde_json::Value;
-use std::{fs, path::PathBuf};
+use std::fs;
 
 const WAYS: [&str; 2] = ["offerer_to_answerer", "answerer_to_offerer"];
 
@@ -105,26 +105,6 @@ fn a_series_carries_media_only_if_it_is_asked_for() {
     assert_eq!(series[0]["fds"], series[1]["fds"]);
 }
 
-/// A directory of its own.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new(name: &str) -> Self {
-        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
-        Self(path)
-    }
-
-    fn path(&self, file: &str) -> String {
-        self.0.join(file).display().to_string()
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 #[test]
 fn what_arrives_is_kept_and_can_be_sent_again() {
     let directory = Directory::new("record");
@@ -182,17 +162,52 @@ fn a_source_that_cannot_be_had_ends_it_before_the_call() {
     assert_eq!(call["setup_ms"], Value::Null);
 }
 
+/// What is said of a camera that cannot be had. The call is not made.
+fn refused_camera(args: &str) -> String {
+    let output = run(&format!("--json {args}"));
+    assert_eq!(output.status.code(), Some(1), "visavis {args}");
+    let call: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(
+        (&call["exit_reason"], &call["failed_step"]),
+        (&"failed".into(), &"media_ready".into())
+    );
+    String::from_utf8(output.stderr).expect("UTF-8")
+}
+
 #[cfg(not(feature = "camera"))]
 #[test]
 fn a_build_without_cameras_says_how_to_get_one_that_has() {
-    let output = run("--video camera");
-    assert_eq!(output.status.code(), Some(1));
-    let errors = String::from_utf8_lossy(&output.stderr);
-    let says = |part: &str| errors.contains(part);
-    assert!(
-        says("getUserMedia() error: NotSupportedError") && says("--features camera"),
-        "{errors}"
-    );
+    for args in ["--video camera", "--video camera:3 --audio none"] {
+        let errors = refused_camera(args);
+        for part in [
+            "getUserMedia() error: NotSupportedError",
+            "no camera support",
+            "--features camera",
+        ] {
+            assert!(errors.contains(part), "`{part}` is missing in: {errors}");
+        }
+    }
+    let text = stdout("devices");
+    for part in ["no camera support", "cargo build --release -p visavis --features"] {
+        assert!(text.contains(part), "`{part}` is missing in:\n{text}");
+    }
+    let listing = &json("devices --json")[0]["cameras"];
+    assert_eq!(listing["devices"], Value::Null);
+    let problem = listing["problem"].as_str().expect("a text");
+    assert!(problem.contains("--features camera"), "{problem}");
+}
+
+#[cfg(feature = "camera")]
+#[test]
+fn a_camera_that_is_not_there_is_named() {
+    // No machine has as many.
+    let errors = refused_camera("--video camera:63");
+    for part in ["getUserMedia() error: NotFoundError", "there is no camera 63"] {
+        assert!(errors.contains(part), "`{part}` is missing in: {errors}");
+    }
+    let listing = &json("devices --json")[0]["cameras"];
+    assert!(listing["devices"].is_array(), "{listing}");
+    assert!(!stdout("devices").contains("no camera support"));
 }
 
 #[test]
@@ -281,5 +296,6 @@ fn summary() {
 fn no_colour_and_no_progress_where_there_is_no_terminal() {
     let output = visavis("--duration 1s").output().expect("visavis runs");
     assert!(!output.stdout.contains(&b'\x1b') && !output.stdout.contains(&b'\r'));
-    assert!(output.stderr.is_empty());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.is_empty(), "{errors}");
 }
