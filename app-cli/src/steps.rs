@@ -35,8 +35,8 @@ pub(crate) fn sentence(side: Side, mark: Mark, ice: IceMode) -> &'static str {
              together."
         }
         (Mark::OfferCreated, _) => {
-            "The offer is a text (SDP) that says what this peer wants, here a data channel, and how to know it: \
-             ICE credentials and the fingerprint of its certificate."
+            "The offer is a text (SDP) that says what this peer wants, such as pictures or a data channel, and how to \
+             know it: ICE credentials and the fingerprint of its certificate."
         }
         (Mark::AnswerCreated, _) => {
             "The answer says what of the offer is accepted, with this side's own ICE credentials and fingerprint."

@@ -222,7 +222,7 @@ impl<'a> Controller<'a> {
             match result {
                 Ok(notes) if !notes.is_empty() => model.say(notes),
                 Ok(_) => {
-                    model.notice = None;
+                    model.notice.take_if(|notice| notice.is_error);
                     hint.into_iter().for_each(|hint| model.say(hint));
                 }
                 Err(error) => model.complain(format!(

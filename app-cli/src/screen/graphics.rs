@@ -72,6 +72,7 @@ impl Graphics {
     }
 
     /// Half blocks in `colors`; nobody is asked.
+    #[cfg(test)]
     pub(crate) fn halfblocks(colors: Colors) -> Self {
         Self {
             colors,

@@ -186,7 +186,7 @@ fn draw_videos(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer, pictur
             .borders(Borders::TOP)
             .border_style(theme.dim())
             .title(heading)
-            .title_top(level(model, side, theme).right_aligned());
+            .title_top(level(model, side, theme, area.width).right_aligned());
         let inner = block.inner(area);
         block.render(area, buf);
         if !pictures.draw(side, inner, buf) {
@@ -208,34 +208,45 @@ fn draw_videos(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer, pictur
 }
 
 /// How loud it is: a meter from −60 to 0 dBFS.
-fn level(model: &Model, side: Side, theme: Theme) -> Line<'static> {
-    const CELLS: usize = 8;
+fn level(model: &Model, side: Side, theme: Theme, width: u16) -> Line<'static> {
     let way = model.figures.ways[Side::Offerer as usize].as_ref();
     let Some(dbfs) = way.and_then(|way| way.levels[side as usize]) else {
         return Line::default();
     };
-    let lit = ((f64::from(dbfs) + 60.0) / 60.0 * CELLS as f64).round();
-    let lit = (lit.max(0.0) as usize).min(CELLS);
+    let roomy = width >= 50;
+    let cells: u32 = if roomy { 10 } else { 5 };
+    let lit = ((f64::from(dbfs) + 60.0) / 60.0 * f64::from(cells)).round();
+    let lit = (lit.max(0.0) as usize).min(cells as usize);
+    let number = if roomy {
+        format!(" {dbfs:.0} dBFS ")
+    } else {
+        " ".to_owned()
+    };
     Line::from(vec![
         Span::styled(" ♪ ", theme.dim()),
         Span::styled("▮".repeat(lit), theme.good()),
-        Span::styled("▯".repeat(CELLS - lit), theme.dim()),
-        Span::styled(format!(" {dbfs:>3.0} dB "), theme.dim()),
+        Span::styled("▯".repeat(cells as usize - lit), theme.dim()),
+        Span::styled(number, theme.dim()),
     ])
 }
 
 /// A notice that is too long to stand beside the buttons has rows of its own.
 fn notice_rows(model: &Model, width: u16) -> u16 {
-    let length = model
-        .notice
-        .as_ref()
-        .map_or(0, |n| Span::raw(n.text.as_str()).width());
-    let (width, beside) = (usize::from(width), usize::from(width).saturating_sub(55));
-    if length <= beside {
+    const BUTTONS_AND_STATE: u16 = 48;
+    let Some(notice) = &model.notice else { return 0 };
+    let mut rows = 1;
+    let mut column = 0;
+    for word in notice.text.split(' ') {
+        let word = Span::raw(word).width() as u16;
+        if column + word > width && column > 0 {
+            (rows, column) = (rows + 1, 0);
+        }
+        column += word + 1;
+    }
+    if rows == 1 && column <= width.saturating_sub(BUTTONS_AND_STATE) {
         0
     } else {
-        // Words leave some room at the end of a row.
-        ((length + length / 8).div_ceil(width) as u16).min(4)
+        rows.min(5)
     }
 }
 
@@ -318,7 +329,7 @@ fn draw_all_panes(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer, tar
         .spacing(1)
         .areas(area);
     let [timeline, chat, log] = Layout::vertical([
-        Constraint::Length(PANES),
+        Constraint::Length(PANES + 1),
         Constraint::Fill(1),
         Constraint::Fill(1),
     ])
@@ -346,7 +357,6 @@ fn draw_all_panes(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer, tar
         targets.add(area, Action::Show(tab));
         if tab == Tab::Timeline {
             timeline::draw_heads(model, style, area, buf);
-            timeline::draw_longest(model, theme, area, buf);
         }
         draw_pane(tab, model, theme, inner, buf, targets);
     }

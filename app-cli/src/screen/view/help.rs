@@ -9,12 +9,13 @@ use ratatui::{
 };
 
 /// Each key and what it does.
-const KEYS: [(&str, &str); 17] = [
+const KEYS: [(&str, &str); 18] = [
     ("s  c  h", "Start, Call, Hang Up; Space presses the enabled one"),
     ("1 … 5, Tab", "the panes: timeline, step, figures, chat, log"),
     ("↑ ↓", "select a step, scroll a text"),
     ("Enter", "explain the selected step; ← → go to the next"),
     ("z", "the timeline ends with the handshake, or the first picture"),
+    ("◂", "marks the step of the handshake that took a side longest"),
     ("t", "type a text to send over the data channel"),
     ("", ""),
     ("o  a", "the offerer's stack, the answerer's (between calls)"),

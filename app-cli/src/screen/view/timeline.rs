@@ -15,7 +15,7 @@ use ratatui::{
 use visavis_core::{Mark, Side};
 
 /// The width of the names, and of a side's milliseconds.
-const NAMES: u16 = 19;
+const NAMES: u16 = 20;
 const NUMBERS: u16 = 10;
 
 /// Where the bars are.
@@ -50,6 +50,10 @@ pub(super) fn draw_rows(model: &Model, theme: Theme, area: Rect, buf: &mut Buffe
             draw_number(steps, side, mark, is_longest, theme, (x, y), buf);
         }
     }
+    if rows > ROWS.len() {
+        let y = area.y + ROWS.len() as u16;
+        draw_longest(model, theme, Rect::new(area.x, y, area.width, 1), buf);
+    }
 }
 
 /// Draws over a bar above the rows where the axis ends, and whose numbers are whose.
@@ -66,27 +70,20 @@ pub(super) fn draw_heads(model: &Model, style: Style, area: Rect, buf: &mut Buff
     }
 }
 
-/// Draws over a bar above the rows which step took each side longest.
-pub(super) fn draw_longest(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer) {
-    let mut spans = vec![Span::raw(" longest:")];
+/// Draws which step took each side longest.
+fn draw_longest(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer) {
+    let mut spans = vec![Span::styled(" ◂ longest:", theme.dim())];
     for side in SIDES {
         let Some((mark, ms)) = model.steps.longest(side) else {
             return;
         };
         let stack = model.setup.stacks[side as usize];
         spans.push(Span::styled(
-            format!(" {stack} {} {ms:.2} ms ", label(mark)),
+            format!("  {} {ms:.2} ms on {stack}", label(mark)),
             theme.side(side),
         ));
     }
-    let axis = axis(area);
-    Line::from(spans).render(
-        Rect {
-            width: axis.width.saturating_sub(11),
-            ..axis
-        },
-        buf,
-    );
+    Line::from(spans).render(area, buf);
 }
 
 /// Both sides' bars in one row.

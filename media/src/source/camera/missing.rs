@@ -5,8 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use visavis_core::{Error, ErrorKind, Result, media::VideoFrame};
 
-const MISSING: &str =
-    "this build has no camera support; rebuild with --features camera (Debian: apt install libclang-dev)";
+const MISSING: &str = "this build has no camera support; rebuild with `cargo build --release -p visavis --features camera` (Debian: apt install libclang-dev)";
 
 #[derive(Debug)]
 pub(super) enum Device {}
