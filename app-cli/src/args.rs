@@ -30,7 +30,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand, builder::PossibleValuesPars
     version,
     max_term_width = 100,
     args_conflicts_with_subcommands = true,
-    after_help = "Examples:\n  visavis                        a call, explained step by step\n  \
+    after_help = "Examples:\n  visavis                        the call on screen, with its buttons\n  \
+                  visavis --plain                the same, explained step by step\n  \
                   visavis --help                 more on each option, and the exit codes\n  \
                   visavis sdp diff               what the stacks write for the same intent",
     after_long_help = CALL_EXAMPLES,
@@ -99,7 +100,8 @@ pub(crate) enum Command {
 
 const CALL_EXAMPLES: &str = "\
 Examples:
-  visavis                                  str0m calls str0m, explained step by step
+  visavis                                  the call on screen: Start, Call, Hang Up
+  visavis --plain                          str0m calls str0m, explained step by step
   visavis --pair str0m:webrtc-rs           str0m offers, webrtc-rs answers
   visavis --both-ways --size 1280x720      pictures and sound in both directions
   visavis --video camera --audio mic       the demo: your camera and microphone
