@@ -120,6 +120,11 @@ impl MediaArgs {
         self.video.is_some()
     }
 
+    /// Whether a source of sound was named.
+    pub(crate) fn names_audio(&self) -> bool {
+        self.audio.is_some()
+    }
+
     /// Whether any of these options was given.
     fn is_asked_for(&self) -> bool {
         self.video.is_some()

@@ -27,7 +27,7 @@ use visavis_core::{
     Call, CallFailure, Error, Mark, PairEvent, PairEvents, PairState, PeerPair, Result, SamePage, Side,
     Signal,
 };
-use visavis_media::session::{CallMedia, MediaPlan, OpenMedia, Preview, VideoInput};
+use visavis_media::session::{AudioInput, CallMedia, MediaPlan, OpenMedia, Preview, VideoInput};
 
 /// How often figures are looked at.
 const LOOK: Duration = Duration::from_millis(250);
@@ -44,11 +44,11 @@ pub(super) enum Done {
     /// The call is up, or is not.
     Called(Result<Arc<Call>, CallFailure>),
     /// Pictures and sound go.
-    Carries(Result<CallMedia>),
+    Carries(Arc<Call>, Result<CallMedia>),
     /// A text has come back.
     Echoed(Duration),
     /// A side of the call failed or was closed under us.
-    Broken(String),
+    Broken(Arc<Call>, String),
 }
 
 /// Shows calls until it is told to quit; the exit code.
@@ -80,7 +80,18 @@ fn setup(args: &CallArgs) -> (Setup, Option<&'static str>) {
         && !args.media.names_video()
     {
         match camera {
-            Some(camera) => video.source = camera.clone(),
+            Some(camera) => {
+                video.source = camera.clone();
+                let microphone = choices
+                    .audios
+                    .iter()
+                    .find(|a| matches!(a, AudioInput::Microphone(_)));
+                if let (Some(audio), Some(microphone)) = (&mut plan.audio, microphone)
+                    && !args.media.names_audio()
+                {
+                    audio.source = microphone.clone();
+                }
+            }
             None if cfg!(feature = "camera") => hint = Some("no camera is here: showing the test pattern"),
             None => {
                 hint = Some(
@@ -296,25 +307,15 @@ impl<'a> Controller<'a> {
             Done::Began(at) => self.began = at,
             Done::Called(Ok(call)) => self.connected(&call),
             Done::Called(Err(failure)) => self.failed(&failure),
-            Done::Carries(Ok(media)) => match &mut self.call {
-                Some(call) => {
-                    self.screen.watch(media.monitor(Side::Offerer));
-                    call.media = Some(media);
-                }
-                None => drop(media.finish().await),
-            },
-            Done::Carries(Err(error)) if self.call.is_some() => {
-                self.screen.update(|model| model.complain(error.to_string()));
-            }
-            Done::Carries(Err(_)) => {}
+            Done::Carries(call, media) => self.carries(&call, media).await,
             Done::Echoed(rtt) => self.screen.update(|model| model.echoed(millis(rtt))),
-            Done::Broken(reason) if self.call.is_some() => {
+            Done::Broken(call, reason) if self.is_up(&call) => {
                 self.hang_up().await;
                 self.screen.update(|model| {
                     model.complain(format!("{reason}. {}", sentence(steps::advice(steps::MESSAGES))));
                 });
             }
-            Done::Broken(_) => {}
+            Done::Broken(..) => {}
         }
     }
 
@@ -332,12 +333,31 @@ impl<'a> Controller<'a> {
                 let (call, done, patience) = (Arc::clone(call), self.done.clone(), self.args.timeout);
                 tokio::spawn(async move {
                     let media = CallMedia::start(&call, &plan, opened, patience).await;
-                    done.send(Done::Carries(media))
+                    done.send(Done::Carries(call, media))
                 });
             }
         }
         if self.args.fault == Some(Fault::Panic) {
             panic!("a fault that was asked for");
+        }
+    }
+
+    /// Whether that is the call that is up, and not one that was hung up.
+    fn is_up(&self, call: &Arc<Call>) -> bool {
+        self.call.as_ref().is_some_and(|up| Arc::ptr_eq(&up.call, call))
+    }
+
+    /// The media of a call goes, unless the call has been hung up meanwhile.
+    async fn carries(&mut self, call: &Arc<Call>, media: Result<CallMedia>) {
+        let is_up = self.is_up(call);
+        match (media, &mut self.call) {
+            (Ok(media), Some(call)) if is_up => {
+                self.screen.watch(media.monitor(Side::Offerer));
+                call.media = Some(media);
+            }
+            (Ok(media), _) => drop(media.finish().await),
+            (Err(error), _) if is_up => self.screen.update(|model| model.complain(error.to_string())),
+            (Err(_), _) => {}
         }
     }
 
@@ -394,8 +414,9 @@ impl<'a> Controller<'a> {
 
     async fn change(&mut self, change: Change) {
         let state = self.pair.state();
+        let carries = self.call.as_ref().is_some_and(|call| call.media.is_some());
         let changed = self.screen.update(|model| {
-            if model.busy.is_some() {
+            if model.busy.is_some() || (state.can_hang_up() && !carries) {
                 return Err("a moment: something is under way".to_owned());
             }
             let mut setup = model.setup.clone();

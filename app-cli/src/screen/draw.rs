@@ -80,23 +80,35 @@ impl Screen {
             gone: Notify::new(),
         });
         let log = Arc::clone(&screen);
-        terminal::restore_on_panic(move |line| log.update(|model| model.log_line(line)));
-        terminal::enter()?;
+        terminal::restore_on_panic(move |line| {
+            // Whoever panics may have been changing the model.
+            if let Ok(mut state) = log.state.try_lock() {
+                state.model.log_line(line);
+            }
+        });
+        let begun = terminal::enter().and_then(|()| screen.begin(choice));
+        begun.inspect_err(|_| terminal::leave())?;
+        Ok(screen)
+    }
+
+    /// Begins to draw.
+    fn begin(self: &Arc<Self>, choice: Choice) -> io::Result<()> {
         let colors = Colors::detect();
         let graphics = Graphics::detect(choice, colors);
-        screen.update(|model| model.graphics = graphics.name());
-        let drawing = Arc::clone(&screen);
+        self.update(|model| model.graphics = graphics.name());
+        let drawing = Arc::clone(self);
+        let draw = move || {
+            let result = drawing.draw_all(&graphics, Theme::new(colors));
+            let mut state = drawing.lock();
+            (state.error, state.order) = (result.err(), Order::Ended);
+            drop(state);
+            drawing.changed.notify_all();
+            drawing.gone.notify_one();
+        };
         thread::Builder::new()
             .name(super::THREAD.to_owned())
-            .spawn(move || {
-                let result = drawing.draw_all(&graphics, Theme::new(colors));
-                let mut state = drawing.lock();
-                (state.error, state.order) = (result.err(), Order::Ended);
-                drop(state);
-                drawing.changed.notify_all();
-                drawing.gone.notify_one();
-            })?;
-        Ok(screen)
+            .spawn(draw)?;
+        Ok(())
     }
 
     /// Changes what is shown.

@@ -50,14 +50,28 @@ pub(crate) struct Way {
     pub(crate) kbps: Series,
     /// From capture to decoded, in milliseconds.
     pub(crate) age_ms: Series,
-    /// Pictures captured, decoded, and lost on the way.
-    pub(crate) pictures: [u64; 3],
-    /// Packets of sound received and lost.
-    pub(crate) sound: Option<[u64; 2]>,
-    /// Packets sent again.
-    pub(crate) retransmissions: u64,
+    /// Packets that never arrived, a second.
+    pub(crate) lost: Series,
+    /// Packets that were sent again, a second.
+    pub(crate) sent_again: Series,
+    /// What was counted since the call began.
+    pub(crate) counts: Counts,
     /// How loud it is where it is sent and where it is heard, in dBFS.
     pub(crate) levels: [Option<f32>; 2],
+}
+
+/// What was counted on a way.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Counts {
+    pub(crate) captured: u64,
+    pub(crate) decoded: u64,
+    /// Bytes of pictures and sound, without headers.
+    pub(crate) bytes: u64,
+    /// Packets of sound that arrived.
+    pub(crate) sound: u64,
+    /// Packets of either that never arrived.
+    pub(crate) lost: u64,
+    pub(crate) sent_again: u64,
 }
 
 /// The states of a side, in the W3C's words.

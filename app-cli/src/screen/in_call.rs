@@ -1,6 +1,10 @@
 //! A call that is up: its media, its texts, its figures.
 
-use super::{control::Done, figures::Figures, timeline::SIDES};
+use super::{
+    control::Done,
+    figures::{Counts, Figures},
+    timeline::{SIDES, other},
+};
 use crate::numbers::millis;
 use std::{
     collections::VecDeque,
@@ -34,7 +38,7 @@ pub(super) struct InCall {
     /// The pair that each side selected.
     pub(super) pairs: [Option<SelectedPair>; 2],
     figures: Figures,
-    seen: [VecDeque<(Instant, LiveFigures)>; 2],
+    seen: [VecDeque<(Instant, Counts)>; 2],
     under_way: UnderWay,
     tasks: JoinSet<()>,
 }
@@ -57,7 +61,7 @@ impl InCall {
                     Ok(()) => format!("the {side} was closed"),
                     Err(error) => format!("the {side}: {error}"),
                 };
-                let _ = done.send(Done::Broken(reason));
+                let _ = done.send(Done::Broken(Arc::clone(&call), reason));
             });
         }
         Self {
@@ -115,33 +119,32 @@ impl InCall {
     }
 
     fn look_at(&mut self, side: Side, live: LiveFigures, stats: &[Option<StatsReport>; 2]) {
+        let rtp = |side: Side| stats[side as usize].iter().flat_map(|s| &s.tracks).map(|t| t.rtp);
+        let counts = Counts {
+            captured: live.captured,
+            decoded: live.decoded,
+            bytes: live.bytes_sent + live.audio_bytes_sent,
+            sound: live.packets_received,
+            lost: rtp(other(side)).filter_map(|rtp| rtp.packets_lost).sum(),
+            sent_again: rtp(side).filter_map(|rtp| rtp.retransmitted_packets_sent).sum(),
+        };
         let now = Instant::now();
         let seen = &mut self.seen[side as usize];
         let way = self.figures.ways[side as usize].get_or_insert_default();
         if let Some((then, before)) = seen.front() {
             let seconds = (now - *then).as_secs_f64();
-            let bytes = |f: &LiveFigures| f.bytes_sent + f.audio_bytes_sent;
-            way.fps
-                .push(Some((live.decoded - before.decoded) as f64 / seconds));
-            way.kbps
-                .push(Some((bytes(&live) - bytes(before)) as f64 / 125.0 / seconds));
+            let rate = |of: fn(&Counts) -> u64| Some(of(&counts).saturating_sub(of(before)) as f64 / seconds);
+            way.fps.push(rate(|c| c.decoded));
+            way.kbps.push(rate(|c| c.bytes).map(|bytes| bytes / 125.0));
+            way.lost.push(rate(|c| c.lost));
+            way.sent_again.push(rate(|c| c.sent_again));
         }
         if seen.len() == WINDOW {
             seen.pop_front();
         }
-        seen.push_back((now, live));
+        seen.push_back((now, counts));
         way.age_ms.push(live.capture_to_decode.map(millis));
-        way.pictures = [
-            live.captured,
-            live.decoded,
-            live.sent.saturating_sub(live.received),
-        ];
-        way.sound = (live.packets_sent > 0).then_some([live.packets_received, live.packets_lost]);
-        way.retransmissions = stats[side as usize]
-            .iter()
-            .flat_map(|s| &s.tracks)
-            .filter_map(|t| t.rtp.retransmitted_packets_sent)
-            .sum();
+        way.counts = counts;
         if let Some(monitor) = self.media.as_ref().and_then(|media| media.monitor(side)) {
             way.levels = [monitor.captured_level(), monitor.heard_level()];
         }

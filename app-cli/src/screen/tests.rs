@@ -1,7 +1,7 @@
 //! The screen in each state, with the figures and the times put in.
 
 use super::{
-    figures::Way,
+    figures::{Counts, Way},
     keys,
     model::{Action, Change, Model, Tab},
     picture::{Blocks, Colors, fit},
@@ -152,15 +152,21 @@ fn in_call() -> Model {
     model.up = Some(Duration::from_secs(83));
     model.say("connected in 5.0 ms");
     let mut way = Way {
-        pictures: [2_490, 2_489, 1],
-        sound: Some([4_150, 0]),
-        retransmissions: 2,
+        counts: Counts {
+            captured: 2_490,
+            decoded: 2_489,
+            lost: 1,
+            sent_again: 12,
+            ..Counts::default()
+        },
         levels: [Some(-29.0), Some(-29.4)],
         ..Way::default()
     };
     for step in 0..120 {
         way.fps.push(Some(30.0 - f64::from(step % 7) / 3.0));
         way.kbps.push(Some(800.0 + f64::from(step % 11) * 20.0));
+        way.lost.push(Some(if step == 60 { 1.0 } else { 0.0 }));
+        way.sent_again.push(Some(f64::from(step % 40 / 37)));
         way.age_ms.push(Some(5.0 + f64::from(step % 5)));
         model.figures.rtt_ms.push(Some(0.3 + f64::from(step % 3) / 10.0));
     }

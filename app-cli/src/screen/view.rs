@@ -334,7 +334,7 @@ fn draw_all_panes(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer, tar
         Constraint::Fill(1),
     ])
     .areas(left);
-    let [step, figures] = Layout::vertical([Constraint::Fill(1), Constraint::Length(10)]).areas(right);
+    let [step, figures] = Layout::vertical([Constraint::Fill(1), Constraint::Length(12)]).areas(right);
     for (tab, area) in [
         (Tab::Timeline, timeline),
         (Tab::Chat, chat),

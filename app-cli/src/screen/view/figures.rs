@@ -15,7 +15,7 @@ use ratatui::{
 use visavis_core::Side;
 
 /// The width of a graph's name and number.
-const WORDS: u16 = 25;
+const WORDS: u16 = 28;
 
 /// Draws the pane: a column a way, then the states of each side.
 pub(super) fn draw(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer) {
@@ -24,7 +24,7 @@ pub(super) fn draw(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer) {
         .into_iter()
         .filter_map(|side| Some((side, figures.ways[side as usize].as_ref()?)))
         .collect();
-    let [graphs, states] = Layout::vertical([Constraint::Fill(1), Constraint::Length(2)]).areas(area);
+    let [graphs, states] = Layout::vertical([Constraint::Fill(1), Constraint::Length(3)]).areas(area);
     if ways.is_empty() && figures.rtt_ms.last().is_none() {
         Line::styled(" Figures come with a call.", theme.dim()).render(graphs, buf);
         return;
@@ -54,21 +54,21 @@ pub(super) fn draw(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer) {
     }
     for side in SIDES {
         let state = &figures.sides[side as usize];
-        let mut spans = vec![
-            Span::styled(format!(" {:<10}", side.to_string()), theme.side(side)),
-            Span::raw(format!(
-                "signaling {}, ICE {}, DTLS {}",
-                state.signaling, state.ice, state.dtls
-            )),
-        ];
-        spans.extend(
-            state
-                .pair
-                .iter()
-                .map(|pair| Span::styled(format!("  {pair}"), theme.dim())),
+        let states_of = format!(
+            "signaling {}, ICE {}, DTLS {}",
+            state.signaling, state.ice, state.dtls
         );
         let row = Rect::new(states.x, states.y + side as u16, states.width, 1);
-        Line::from(spans).render(row, buf);
+        Line::from(vec![
+            Span::styled(format!(" {:<10}", side.to_string()), theme.side(side)),
+            Span::raw(states_of),
+        ])
+        .render(row, buf);
+    }
+    // The answerer's is the same, seen from the other end.
+    if let Some(pair) = &figures.sides[Side::Offerer as usize].pair {
+        let row = Rect::new(states.x, states.y + 2, states.width, 1);
+        Line::raw(format!(" selected  {pair}")).render(row, buf);
     }
 }
 
@@ -94,19 +94,20 @@ fn draw_way(side: Side, way: &Way, rtt: Option<&Series>, theme: Theme, area: Rec
     if let Some(rtt) = rtt {
         next(buf, &|row, buf| graph("round trip", "ms", rtt, theme, row, buf));
     }
-    let [captured, decoded, lost] = way.pictures;
+    next(buf, &|row, buf| {
+        graph("lost", "packets/s", &way.lost, theme, row, buf)
+    });
+    next(buf, &|row, buf| {
+        graph("sent again", "packets/s", &way.sent_again, theme, row, buf)
+    });
+    let counts = way.counts;
     next(buf, &|row, buf| {
         let text = format!(
-            " {captured} captured, {decoded} decoded, {lost} lost, {} sent again",
-            way.retransmissions
+            " captured {}, decoded {}, sound {}, packets lost {}, sent again {}",
+            counts.captured, counts.decoded, counts.sound, counts.lost, counts.sent_again
         );
         Line::raw(text).render(row, buf);
     });
-    if let Some([received, lost]) = way.sound {
-        next(buf, &|row, buf| {
-            Line::raw(format!(" {received} packets of sound, {lost} lost")).render(row, buf);
-        });
-    }
 }
 
 /// A name, the newest value, and the past.
