@@ -234,7 +234,9 @@ impl<'a> Controller<'a> {
                 Ok(notes) if !notes.is_empty() => model.say(notes),
                 Ok(_) => {
                     model.notice.take_if(|notice| notice.is_error);
-                    hint.into_iter().for_each(|hint| model.say(hint));
+                    if let Some(hint) = hint {
+                        model.say(hint);
+                    }
                 }
                 Err(error) => model.complain(format!(
                     "{} Choose another source: v, m",
@@ -337,9 +339,7 @@ impl<'a> Controller<'a> {
                 });
             }
         }
-        if self.args.fault == Some(Fault::Panic) {
-            panic!("a fault that was asked for");
-        }
+        assert_ne!(self.args.fault, Some(Fault::Panic), "this fault was asked for");
     }
 
     /// Whether that is the call that is up, and not one that was hung up.
@@ -527,30 +527,27 @@ impl<'a> Controller<'a> {
 
     /// Brings the figures up to date.
     async fn look(&mut self) {
-        match &mut self.call {
-            Some(call) => {
-                let up = call.call.began.elapsed();
-                let figures = call.figures().await;
-                let pairs = call.pairs;
+        if let Some(call) = &mut self.call {
+            let up = call.call.began.elapsed();
+            let figures = call.figures().await;
+            let pairs = call.pairs;
+            self.screen.update(|model| {
+                model.up = Some(up);
+                model.figures = figures;
+                model.steps.pairs = pairs;
+            });
+        } else {
+            let calling = self.pair.state() == PairState::Calling;
+            let levels = self.screen.monitor().map(|m| m.captured_level());
+            if calling || levels.is_some() {
+                let going = millis(self.began.elapsed());
                 self.screen.update(|model| {
-                    model.up = Some(up);
-                    model.figures = figures;
-                    model.steps.pairs = pairs;
+                    if calling {
+                        model.steps.going_ms = going;
+                    }
+                    let way = model.figures.ways[0].get_or_insert_default();
+                    way.levels = [levels.flatten(), None];
                 });
-            }
-            None => {
-                let calling = self.pair.state() == PairState::Calling;
-                let levels = self.screen.monitor().map(|m| m.captured_level());
-                if calling || levels.is_some() {
-                    let going = millis(self.began.elapsed());
-                    self.screen.update(|model| {
-                        if calling {
-                            model.steps.going_ms = going;
-                        }
-                        let way = model.figures.ways[0].get_or_insert_default();
-                        way.levels = [levels.flatten(), None];
-                    });
-                }
             }
         }
     }

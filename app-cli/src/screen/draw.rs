@@ -22,9 +22,9 @@ use std::{
     io::{self, BufWriter, Write},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 use visavis_core::Side;
 use visavis_media::session::Monitor;
 

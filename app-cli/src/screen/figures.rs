@@ -79,7 +79,7 @@ pub(crate) struct Counts {
 pub(crate) struct States {
     pub(crate) signaling: String,
     pub(crate) ice: String,
-    pub(crate) dtls: String,
+    pub(crate) dtls: &'static str,
     /// From which address to which.
     pub(crate) pair: Option<String>,
 }

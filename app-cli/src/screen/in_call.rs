@@ -105,7 +105,7 @@ impl InCall {
             states.signaling = peer.signaling_state().to_string();
             states.ice = peer.ice_state().to_string();
             let secured = peer.timeline().get(Mark::DtlsConnected).is_some();
-            states.dtls = if secured { "connected" } else { "connecting" }.to_owned();
+            states.dtls = if secured { "connected" } else { "connecting" };
             let pair = self.pairs[side as usize];
             states.pair = pair.map(|pair| format!("{} to {}", pair.local, pair.remote));
             if let Some(live) = self.media.as_ref().and_then(|media| media.live(side)) {

@@ -175,7 +175,7 @@ fn in_call() -> Model {
         let states = &mut model.figures.sides[side as usize];
         states.signaling = "stable".to_owned();
         states.ice = "connected".to_owned();
-        states.dtls = "connected".to_owned();
+        states.dtls = "connected";
         states.pair = Some("127.0.0.1:50000 to 127.0.0.1:50001".to_owned());
     }
     model.said("hello".to_owned());

@@ -187,7 +187,7 @@ impl Steps {
                 lines.extend(description(SdpType::Answer));
                 lines
             }
-            Mark::GatheringComplete => self.each(|side| {
+            Mark::GatheringComplete => Self::each(|side| {
                 let sent = &self.candidates[side as usize];
                 let inside = self.descriptions[side as usize]
                     .iter()
@@ -196,24 +196,24 @@ impl Steps {
                 let inside = inside.map(|rest| format!("candidate:{rest} (in the description)"));
                 sent.iter().map(|c| c.candidate.clone()).chain(inside).collect()
             }),
-            Mark::IceConnected => self.each(|side| {
+            Mark::IceConnected => Self::each(|side| {
                 let pair = self.pairs[side as usize].iter();
                 pair.map(|pair| format!("selected: {} to {}", pair.local, pair.remote))
                     .collect()
             }),
-            Mark::DtlsConnected => self.each(|side| self.attributes(side, &["a=fingerprint:", "a=setup:"])),
-            Mark::SctpUp | Mark::ChannelOpen => self.each(|side| {
+            Mark::DtlsConnected => Self::each(|side| self.attributes(side, &["a=fingerprint:", "a=setup:"])),
+            Mark::SctpUp | Mark::ChannelOpen => Self::each(|side| {
                 self.attributes(side, &["m=application", "a=sctp-port:", "a=max-message-size:"])
             }),
             Mark::FirstPacket | Mark::FirstFrameDecoded => {
-                self.each(|side| self.attributes(side, &["m=audio", "m=video", "a=rtpmap:", "a=ssrc:"]))
+                Self::each(|side| self.attributes(side, &["m=audio", "m=video", "a=rtpmap:", "a=ssrc:"]))
             }
             _ => Vec::new(),
         }
     }
 
     /// Lines of both sides, each side under its name.
-    fn each(&self, of: impl Fn(Side) -> Vec<String>) -> Vec<String> {
+    fn each(of: impl Fn(Side) -> Vec<String>) -> Vec<String> {
         let of = |side: Side| {
             let lines = of(side);
             let heading = (!lines.is_empty()).then(|| format!("{side}:"));

@@ -113,7 +113,7 @@ pub(crate) fn draw(
 fn draw_title(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer, targets: &mut Targets) {
     let setup = &model.setup;
     let mut parts = vec![
-        (" visavis  ".to_owned(), theme.strong(), None),
+        (" visavis  ".to_owned(), Theme::STRONG, None),
         (
             setup.stacks[0].to_owned(),
             theme.side(Side::Offerer),
@@ -176,7 +176,7 @@ fn draw_videos(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer, pictur
             Side::Answerer => ("Remote", "answerer"),
         };
         let heading = Line::from(vec![
-            Span::styled(format!(" {name} "), theme.strong()),
+            Span::styled(format!(" {name} "), Theme::STRONG),
             Span::styled(
                 format!("{what} {} ", model.setup.stacks[side as usize]),
                 theme.side(side),
@@ -287,7 +287,7 @@ fn draw_buttons(
         (None, PairState::Idle, _) => "press s to start".to_owned(),
         (None, PairState::Ready, _) => "press c to call".to_owned(),
     };
-    spans.push(Span::styled(state, theme.strong()));
+    spans.push(Span::styled(state, Theme::STRONG));
     if model.recording.is_some() {
         spans.push(Span::styled("  ● rec", theme.bad()));
     }
@@ -306,7 +306,7 @@ fn draw_tabs(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer, targets:
         let text = format!(" {} {} ", number + 1, tab.title());
         let width = text.len() as u16;
         let style = if tab == model.tab {
-            theme.strong().add_modifier(Modifier::REVERSED)
+            Theme::STRONG.add_modifier(Modifier::REVERSED)
         } else {
             theme.bar()
         };
@@ -343,7 +343,7 @@ fn draw_all_panes(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer, tar
         (Tab::Figures, figures),
     ] {
         let style = if tab == model.tab {
-            theme.strong()
+            Theme::STRONG
         } else {
             theme.dim()
         };

@@ -28,9 +28,9 @@ pub(super) fn draw(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer) {
     tail(lines, model.scroll_of(Tab::Chat), said, buf);
     let line = match (&model.chat.typed, model.state) {
         (Some(text), _) => Line::from(vec![
-            Span::styled(" > ", theme.strong()),
+            Span::styled(" > ", Theme::STRONG),
             Span::raw(text.clone()),
-            Span::styled("▏", theme.strong()),
+            Span::styled("▏", Theme::STRONG),
         ]),
         (None, PairState::InCall) => Line::styled(" t or Enter: say something", theme.dim()),
         (None, _) => Line::styled(" a text needs a call", theme.dim()),

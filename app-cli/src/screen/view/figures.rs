@@ -85,20 +85,20 @@ fn draw_way(side: Side, way: &Way, rtt: Option<&Series>, theme: Theme, area: Rec
         Line::styled(format!(" {side} to {}", other(side)), theme.side(side)).render(row, buf);
     });
     next(buf, &|row, buf| {
-        graph("pictures", "fps", &way.fps, theme, row, buf)
+        graph("pictures", "fps", &way.fps, theme, row, buf);
     });
     next(buf, &|row, buf| {
-        graph("bitrate", "kbit/s", &way.kbps, theme, row, buf)
+        graph("bitrate", "kbit/s", &way.kbps, theme, row, buf);
     });
     next(buf, &|row, buf| graph("age", "ms", &way.age_ms, theme, row, buf));
     if let Some(rtt) = rtt {
         next(buf, &|row, buf| graph("round trip", "ms", rtt, theme, row, buf));
     }
     next(buf, &|row, buf| {
-        graph("lost", "packets/s", &way.lost, theme, row, buf)
+        graph("lost", "packets/s", &way.lost, theme, row, buf);
     });
     next(buf, &|row, buf| {
-        graph("sent again", "packets/s", &way.sent_again, theme, row, buf)
+        graph("sent again", "packets/s", &way.sent_again, theme, row, buf);
     });
     let counts = way.counts;
     next(buf, &|row, buf| {

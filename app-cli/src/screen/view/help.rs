@@ -36,7 +36,7 @@ pub(super) fn draw(theme: Theme, area: Rect, buf: &mut Buffer) {
         .iter()
         .map(|(key, what)| {
             Line::from(vec![
-                Span::styled(format!("{key:<12}"), theme.strong()),
+                Span::styled(format!("{key:<12}"), Theme::STRONG),
                 Span::raw(*what),
             ])
         })

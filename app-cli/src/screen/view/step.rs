@@ -15,7 +15,7 @@ use ratatui::{
 /// Draws the pane, scrolled.
 pub(super) fn draw(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer) {
     let mark = model.steps.mark();
-    let mut heading = vec![Span::styled(format!(" {}", label(mark)), theme.strong())];
+    let mut heading = vec![Span::styled(format!(" {}", label(mark)), Theme::STRONG)];
     for side in SIDES {
         if let (Some(at), Some(took)) = (model.steps.at(side, mark), model.steps.took(side, mark)) {
             heading.push(Span::styled(

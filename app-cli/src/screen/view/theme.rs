@@ -40,9 +40,7 @@ impl Theme {
     }
 
     /// A heading, and what is selected.
-    pub(super) fn strong(self) -> Style {
-        Style::new().add_modifier(Modifier::BOLD)
-    }
+    pub(super) const STRONG: Style = Style::new().add_modifier(Modifier::BOLD);
 
     /// Something said in passing.
     pub(super) fn dim(self) -> Style {

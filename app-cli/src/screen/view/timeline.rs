@@ -136,7 +136,7 @@ fn draw_number(
         None => String::new(),
     };
     let style = if is_longest {
-        theme.side(side).patch(theme.strong())
+        theme.side(side).patch(Theme::STRONG)
     } else {
         theme.side(side)
     };
