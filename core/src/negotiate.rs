@@ -121,9 +121,11 @@ impl Negotiator {
     }
 
     async fn on_candidate(&mut self, candidate: Candidate) {
-        // One bad candidate does not end a call, and those of an ignored offer are meant to fail.
+        // One bad candidate does not end a call, those of an ignored offer are meant to fail, and after a hang-up there
+        // may be some on their way.
         if let Err(error) = self.peer.add_ice_candidate(candidate).await
             && !self.ignore_offer
+            && self.peer.signaling_state() != SignalingState::Closed
         {
             tracing::warn!(%error, "a remote candidate is left out");
         }

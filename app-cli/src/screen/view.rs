@@ -104,7 +104,7 @@ pub(crate) fn draw(
     }
     if model.help {
         targets.add(area, Action::Help);
-        help::draw(theme, area, buf);
+        help::draw(area, buf);
     }
     targets
 }

@@ -31,7 +31,7 @@ const KEYS: [(&str, &str); 18] = [
 ];
 
 /// Draws the help over everything else.
-pub(super) fn draw(theme: Theme, area: Rect, buf: &mut Buffer) {
+pub(super) fn draw(area: Rect, buf: &mut Buffer) {
     let lines: Vec<_> = KEYS
         .iter()
         .map(|(key, what)| {
