@@ -39,8 +39,6 @@ const RECORDINGS: &str = "recordings";
 pub(super) enum Done {
     /// Start is done, or the sources were opened again.
     Opened(Result<OpenMedia>),
-    /// The call begins.
-    Began(Instant),
     /// The call is up, or is not.
     Called(Result<Arc<Call>, CallFailure>),
     /// Pictures and sound go.
@@ -190,7 +188,10 @@ impl<'a> Controller<'a> {
     /// Does what the person asked for.
     async fn act(&mut self, action: Action) -> io::Result<()> {
         match action {
-            Action::Start => self.open("opening the sources"),
+            Action::Start => {
+                self.screen.update(|model| model.notice = None);
+                self.open("opening the sources");
+            }
             Action::Call => self.make_call().await,
             Action::HangUp => self.hang_up().await,
             Action::Change(change) => self.change(change).await,
@@ -232,8 +233,8 @@ impl<'a> Controller<'a> {
             model.busy = None;
             match result {
                 Ok(notes) if !notes.is_empty() => model.say(notes),
+                // What ended a call is still to be read.
                 Ok(_) => {
-                    model.notice.take_if(|notice| notice.is_error);
                     if let Some(hint) = hint {
                         model.say(hint);
                     }
@@ -268,10 +269,9 @@ impl<'a> Controller<'a> {
             model.state = PairState::Calling;
         });
         let (pair, done) = (self.pair.clone(), self.done.clone());
-        tokio::spawn(async move {
-            let _ = done.send(Done::Began(Instant::now()));
-            let _ = done.send(Done::Called(pair.call().await));
-        });
+        // Before the first step, whichever of events and news is heard first.
+        self.began = Instant::now();
+        tokio::spawn(async move { done.send(Done::Called(pair.call().await)) });
     }
 
     /// What the pair tells.
@@ -306,7 +306,6 @@ impl<'a> Controller<'a> {
     async fn is_done(&mut self, done: Done) {
         match done {
             Done::Opened(opened) => self.opened(opened).await,
-            Done::Began(at) => self.began = at,
             Done::Called(Ok(call)) => self.connected(&call),
             Done::Called(Err(failure)) => self.failed(&failure),
             Done::Carries(call, media) => self.carries(&call, media).await,
@@ -323,7 +322,6 @@ impl<'a> Controller<'a> {
 
     /// The channel is open on both sides: pictures, sound and texts may go.
     fn connected(&mut self, call: &Arc<Call>) {
-        self.began = call.began;
         self.call = Some(InCall::begin(call, &self.done));
         self.screen.update(|model| {
             model.say(format!("connected in {:.1} ms", millis(call.setup())));
@@ -435,7 +433,8 @@ impl<'a> Controller<'a> {
         }
         self.pair = pair(self.args, &setup);
         self.events = self.pair.events();
-        self.screen.update(|model| model.setup = setup);
+        self.screen
+            .update(|model| (model.setup, model.notice) = (setup, None));
         if state == PairState::Ready {
             // The new pair is to be where the old one was.
             let _ = self.pair.start().await;

@@ -4,7 +4,7 @@ use super::{
     graphics::{Choice, Graphics, Pane},
     model::Model,
     picture::Colors,
-    terminal,
+    terminal::{self, Output},
     view::{self, Pictures, Targets, Theme},
 };
 use ratatui::{
@@ -18,7 +18,6 @@ use ratatui::{
     layout::Rect,
 };
 use std::{
-    fs::File,
     io::{self, BufWriter, Write},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
@@ -30,6 +29,9 @@ use visavis_media::session::Monitor;
 
 /// Pictures are drawn as often as this at most. A terminal that takes long gets fewer: half of the time is its own.
 const EVERY: Duration = Duration::from_millis(33);
+
+/// The longest that a slow terminal has to itself.
+const REST: Duration = Duration::from_millis(250);
 
 /// How long a terminal may take to let go.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -180,25 +182,29 @@ impl Screen {
     }
 
     fn draw_all(&self, graphics: &Graphics, theme: Theme) -> io::Result<()> {
-        let backend = CrosstermBackend::new(BufWriter::with_capacity(1 << 16, terminal::output()?));
+        let backend = CrosstermBackend::new(BufWriter::with_capacity(1 << 16, Output::new()?));
         let mut terminal = Terminal::new(backend)?;
         let mut panes = [Pane::default(), Pane::default()];
         let mut drawn = Drawn::default();
         while let Some(anew) = self.wait_for_something_new(&mut drawn) {
             let began = Instant::now();
             if anew {
-                terminal.clear()?;
+                // `clear` would ask where the cursor is, and the input thread would take the answer.
+                let size = terminal.size()?;
+                terminal.resize(Rect::new(0, 0, size.width, size.height))?;
                 panes = [Pane::default(), Pane::default()];
             }
             self.draw(&mut terminal, graphics, theme, &mut panes)?;
-            drawn.not_before = began + EVERY.max(began.elapsed() * 2);
+            let took = began.elapsed();
+            // A terminal that did not read for a while is not made to wait as long.
+            drawn.not_before = began + EVERY.max(took + took.min(REST));
         }
         Ok(())
     }
 
     fn draw(
         &self,
-        terminal: &mut Terminal<CrosstermBackend<BufWriter<File>>>,
+        terminal: &mut Terminal<CrosstermBackend<BufWriter<Output>>>,
         graphics: &Graphics,
         theme: Theme,
         panes: &mut [Pane; 2],

@@ -254,8 +254,10 @@ impl Model {
                 if self.steps.selected == row && self.tab == Tab::Timeline {
                     self.show(Tab::Step);
                 } else {
-                    self.steps.selected = row;
-                    self.scroll = 0;
+                    // Keys go to what was clicked.
+                    self.chat.typed = None;
+                    self.show(Tab::Timeline);
+                    (self.steps.selected, self.scroll) = (row, 0);
                 }
             }
             Action::Zoom => self.steps.to_the_first_picture = !self.steps.to_the_first_picture,

@@ -4,12 +4,16 @@ use ratatui::crossterm::{
     cursor::{Hide, Show},
     event::{DisableMouseCapture, EnableMouseCapture},
     execute,
-    terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
+    style::{Attribute, SetAttribute},
+    terminal::{
+        EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+    },
 };
 use std::{
     fs::File,
-    io,
+    io::{self, Write},
     sync::{
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
@@ -22,9 +26,41 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
+/// Held while something is written, so that nothing is drawn on a terminal that was given back.
+static WRITING: Mutex<()> = Mutex::new(());
+
+/// The terminal while it is taken; what is written later is lost.
+#[derive(Debug)]
+pub(super) struct Output(File);
+
+impl Output {
+    pub(super) fn new() -> io::Result<Self> {
+        output().map(Self)
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _writing = writing();
+        if TAKEN.load(Ordering::SeqCst) {
+            self.0.write(bytes)
+        } else {
+            Ok(bytes.len())
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn writing() -> MutexGuard<'static, ()> {
+    WRITING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Standard output without a lock or a buffer of its own: who writes to a terminal that does not read, waits, and
 /// must keep nobody else from ending the program.
-pub(super) fn output() -> io::Result<File> {
+fn output() -> io::Result<File> {
     #[cfg(unix)]
     {
         use std::os::fd::AsFd;
@@ -51,8 +87,18 @@ pub(crate) fn leave() {
     }
     let (done, is_done) = mpsc::channel();
     let restore = move || {
-        let restored =
-            output().and_then(|mut out| execute!(out, DisableMouseCapture, Show, LeaveAlternateScreen));
+        let _writing = writing();
+        // A picture may have been cut off in its middle.
+        let restored = output().and_then(|mut out| {
+            execute!(
+                out,
+                SetAttribute(Attribute::Reset),
+                EndSynchronizedUpdate,
+                DisableMouseCapture,
+                Show,
+                LeaveAlternateScreen
+            )
+        });
         drop(done.send(restored));
     };
     if thread::Builder::new().spawn(restore).is_ok() {

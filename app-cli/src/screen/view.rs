@@ -18,7 +18,7 @@ use crate::steps;
 use ratatui::{
     Frame,
     buffer::Buffer,
-    layout::{Constraint, Layout, Position, Rect},
+    layout::{Constraint, Layout, Margin, Position, Rect},
     style::{Modifier, Style},
     text::{Line, Span},
     widgets::{Block, Borders, Paragraph, Widget, Wrap},
@@ -92,7 +92,7 @@ pub(crate) fn draw(
         Paragraph::new(text.text.as_str())
             .style(notice_style(text, theme))
             .wrap(Wrap { trim: true })
-            .render(notice, buf);
+            .render(notice.inner(Margin::new(1, 0)), buf);
     }
     draw_buttons(model, theme, notice_rows == 0, buttons, buf, &mut targets);
     if all {
@@ -152,9 +152,14 @@ fn draw_title(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer, targets
     let help = "? help  q quit ";
     let help_at = area.right().saturating_sub(help.len() as u16);
     let mut x = area.x;
+    let width_of = |text: &str| Span::raw(text).width() as u16;
+    // The program's name is what can be done without.
+    if parts.iter().map(|(text, ..)| width_of(text)).sum::<u16>() + 2 > help_at {
+        " ".clone_into(&mut parts[0].0);
+    }
     for (text, style, change) in parts {
-        let width = Span::raw(text.as_str()).width() as u16;
-        if x + width + 1 > help_at {
+        let width = width_of(&text);
+        if x + width + 2 > help_at {
             break;
         }
         buf.set_string(x, area.y, &text, style);
@@ -176,7 +181,10 @@ fn draw_videos(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer, pictur
             Side::Answerer => ("Remote", "answerer"),
         };
         let heading = Line::from(vec![
-            Span::styled(format!(" {name} "), Theme::STRONG),
+            Span::styled(
+                format!(" {name} "),
+                Theme::STRONG.fg(ratatui::style::Color::Reset),
+            ),
             Span::styled(
                 format!("{what} {} ", model.setup.stacks[side as usize]),
                 theme.side(side),
@@ -191,12 +199,10 @@ fn draw_videos(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer, pictur
         block.render(area, buf);
         if !pictures.draw(side, inner, buf) {
             let words = match (side, model.state) {
+                _ if model.setup.plan.video.is_none() => "no pictures (--video none)",
                 (Side::Offerer, PairState::Idle) => "Start opens the source",
-                (Side::Offerer, _) if model.setup.plan.video.is_none() => "no pictures (--video none)",
                 (Side::Offerer, _) => "",
-                (Side::Answerer, PairState::InCall) if model.setup.plan.video.is_some() => {
-                    "waiting for a keyframe"
-                }
+                (Side::Answerer, PairState::InCall) => "waiting for a keyframe",
                 (Side::Answerer, _) => "the remote picture comes with a call",
             };
             let [row] = Layout::vertical([Constraint::Length(1)])
@@ -214,7 +220,8 @@ fn level(model: &Model, side: Side, theme: Theme, width: u16) -> Line<'static> {
         return Line::default();
     };
     let roomy = width >= 50;
-    let cells: u32 = if roomy { 10 } else { 5 };
+    // Beside the longest heading.
+    let cells: u32 = if roomy { 10 } else { 4 };
     let lit = ((f64::from(dbfs) + 60.0) / 60.0 * f64::from(cells)).round();
     let lit = (lit.max(0.0) as usize).min(cells as usize);
     let number = if roomy {
@@ -234,11 +241,13 @@ fn level(model: &Model, side: Side, theme: Theme, width: u16) -> Line<'static> {
 fn notice_rows(model: &Model, width: u16) -> u16 {
     const BUTTONS_AND_STATE: u16 = 48;
     let Some(notice) = &model.notice else { return 0 };
+    // It has a margin on both sides.
+    let room = width.saturating_sub(2);
     let mut rows = 1;
     let mut column = 0;
     for word in notice.text.split(' ') {
         let word = Span::raw(word).width() as u16;
-        if column + word > width && column > 0 {
+        if column + word > room && column > 0 {
             (rows, column) = (rows + 1, 0);
         }
         column += word + 1;

@@ -103,8 +103,8 @@ fn draw_way(side: Side, way: &Way, rtt: Option<&Series>, theme: Theme, area: Rec
     let counts = way.counts;
     next(buf, &|row, buf| {
         let text = format!(
-            " captured {}, decoded {}, sound {}, packets lost {}, sent again {}",
-            counts.captured, counts.decoded, counts.sound, counts.lost, counts.sent_again
+            " {} decoded of {}, {} of sound, {} packets lost, {} sent again",
+            counts.decoded, counts.captured, counts.sound, counts.lost, counts.sent_again
         );
         Line::raw(text).render(row, buf);
     });

@@ -10,19 +10,19 @@ use ratatui::{
 
 /// Each key and what it does.
 const KEYS: [(&str, &str); 18] = [
-    ("s  c  h", "Start, Call, Hang Up; Space presses the enabled one"),
-    ("1 … 5, Tab", "the panes: timeline, step, figures, chat, log"),
+    ("s  c  h", "Start, Call, Hang Up; Space: the enabled one"),
+    ("1 … 5, Tab", "timeline, step, figures, chat, log"),
     ("↑ ↓", "select a step, scroll a text"),
-    ("Enter", "explain the selected step; ← → go to the next"),
-    ("z", "the timeline ends with the handshake, or the first picture"),
-    ("◂", "marks the step of the handshake that took a side longest"),
-    ("t", "type a text to send over the data channel"),
+    ("Enter", "explain the step; ← → other steps"),
+    ("z", "the axis: handshake, or first picture too"),
+    ("◂", "the side's longest step of the handshake"),
+    ("t", "type a text for the data channel"),
     ("", ""),
-    ("o  a", "the offerer's stack, the answerer's (between calls)"),
-    ("k", "the codec (between calls)"),
-    ("w  i", "one way or both; trickle or full ICE (between calls)"),
-    ("v  m", "the source of pictures, of sound (also in a call)"),
-    ("+  -", "more bits a second, or fewer (also in a call)"),
+    ("o  a", "offerer's stack, answerer's (between calls)"),
+    ("k", "codec (between calls)"),
+    ("w  i", "one way or both; ICE mode (between calls)"),
+    ("v  m", "pictures from, sound from (also in a call)"),
+    ("+  -", "more bits a second, fewer (also in a call)"),
     ("r", "record what arrives, and stop"),
     ("", ""),
     ("Ctrl-L", "draw everything anew"),
@@ -45,7 +45,7 @@ pub(super) fn draw(area: Rect, buf: &mut Buffer) {
     let [area] = Layout::vertical([Constraint::Length(height)])
         .flex(Flex::Center)
         .areas(area);
-    let [area] = Layout::horizontal([Constraint::Length(76)])
+    let [area] = Layout::horizontal([Constraint::Length(60)])
         .flex(Flex::Center)
         .areas(area);
     Clear.render(area, buf);

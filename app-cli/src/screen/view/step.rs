@@ -7,21 +7,20 @@ use crate::{
 };
 use ratatui::{
     buffer::Buffer,
-    layout::Rect,
+    layout::{Margin, Rect},
     text::{Line, Span},
     widgets::{Paragraph, Widget, Wrap},
 };
 
 /// Draws the pane, scrolled.
 pub(super) fn draw(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer) {
+    let area = area.inner(Margin::new(1, 0));
     let mark = model.steps.mark();
-    let mut heading = vec![Span::styled(format!(" {}", label(mark)), Theme::STRONG)];
+    let mut heading = vec![Span::styled(label(mark), Theme::STRONG)];
     for side in SIDES {
-        if let (Some(at), Some(took)) = (model.steps.at(side, mark), model.steps.took(side, mark)) {
-            heading.push(Span::styled(
-                format!("  {side} at {at:.2} ms, took {took:.2}"),
-                theme.side(side),
-            ));
+        if let Some(at) = model.steps.at(side, mark) {
+            let when = format!("  {side} at {at:.2} ms");
+            heading.push(Span::styled(when, theme.side(side)));
         }
     }
     let mut lines = vec![Line::from(heading)];
@@ -29,17 +28,17 @@ pub(super) fn draw(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer) {
         && *step == mark
     {
         lines.push(Line::styled(
-            format!(" The {side} did not get here: {reason}"),
+            format!("The {side} did not get here: {reason}"),
             theme.bad(),
         ));
-        lines.push(Line::raw(format!(" What to try: {}", steps::advice(mark.name()))));
+        lines.push(Line::raw(format!("What to try: {}", steps::advice(mark.name()))));
     }
     let mut said = "";
     for side in SIDES {
         let sentence = steps::sentence(side, mark, model.setup.ice);
         // What is the same for both sides is said once.
         if sentence != said && !sentence.is_empty() {
-            lines.push(Line::raw(format!(" {sentence}")));
+            lines.push(Line::raw(sentence));
         }
         said = sentence;
     }
@@ -47,11 +46,7 @@ pub(super) fn draw(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer) {
     if !material.is_empty() {
         lines.push(Line::default());
     }
-    lines.extend(
-        material
-            .into_iter()
-            .map(|line| Line::styled(format!(" {line}"), theme.dim())),
-    );
+    lines.extend(material.into_iter().map(Line::raw));
     let wrapped: usize = lines
         .iter()
         .map(|line| line.width().div_ceil(usize::from(area.width.max(1))).max(1))

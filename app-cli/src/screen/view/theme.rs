@@ -45,7 +45,7 @@ impl Theme {
     /// Something said in passing.
     pub(super) fn dim(self) -> Style {
         if self.colors {
-            Style::new().fg(Color::DarkGray)
+            Style::new().fg(Color::Indexed(245))
         } else {
             Style::new().add_modifier(Modifier::DIM)
         }

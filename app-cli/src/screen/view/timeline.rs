@@ -83,7 +83,11 @@ fn draw_longest(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer) {
             theme.side(side),
         ));
     }
-    Line::from(spans).render(area, buf);
+    let line = Line::from(spans);
+    // A part of it would mislead.
+    if line.width() <= usize::from(area.width) {
+        line.render(area, buf);
+    }
 }
 
 /// Both sides' bars in one row.
