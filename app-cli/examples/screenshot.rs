@@ -10,7 +10,7 @@
 mod pty;
 
 use pty::{DEADLINE, Pty};
-use std::{env, error::Error, fmt::Write, fs, path::Path};
+use std::{env, error::Error, fmt::Write, fs, path::Path, time::Duration};
 use vt100::{Cell, Color, Screen};
 
 /// A cell in pixels, and the font size at which letters are as wide and their lines a little higher.
@@ -73,8 +73,23 @@ fn main() -> Result<(), Box<dyn Error>> {
             _ => return Err(format!("there is no step {step}").into()),
         }
     }
-    fs::write(out, svg(&pty.screen())?)?;
+    fs::write(out, svg(&whole(&pty))?)?;
     Ok(())
+}
+
+/// The screen when nothing is being drawn on it.
+fn whole(pty: &Pty) -> Screen {
+    loop {
+        let before = pty.output();
+        let screen = pty.screen();
+        let count = |bytes: &[u8]| before.windows(bytes.len()).filter(|w| *w == bytes).count();
+        // Synchronised updates are what is drawn at once.
+        let is_whole = count(b"\x1b[?2026h") == count(b"\x1b[?2026l");
+        if is_whole && pty.output().len() == before.len() {
+            return screen;
+        }
+        pty.pass(Duration::from_millis(1));
+    }
 }
 
 /// The screen as it is shown. Blocks are drawn as rectangles, so that they touch whatever the font is.

@@ -337,7 +337,8 @@ impl<'a> Controller<'a> {
                 });
             }
         }
-        assert_ne!(self.args.fault, Some(Fault::Panic), "this fault was asked for");
+        let broken = self.args.fault == Some(Fault::Panic);
+        assert!(!broken, "a fault that was asked for");
     }
 
     /// Whether that is the call that is up, and not one that was hung up.
@@ -352,6 +353,9 @@ impl<'a> Controller<'a> {
             (Ok(media), Some(call)) if is_up => {
                 self.screen.watch(media.monitor(Side::Offerer));
                 call.media = Some(media);
+                if self.args.plan().record.is_some() {
+                    self.record().await;
+                }
             }
             (Ok(media), _) => drop(media.finish().await),
             (Err(error), _) if is_up => self.screen.update(|model| model.complain(error.to_string())),
@@ -366,7 +370,13 @@ impl<'a> Controller<'a> {
                 model.say("hung up before it was connected");
             } else {
                 model.steps.failure = Some((step, failure.side, failure.reason.clone()));
-                model.complain(format!("{failure}. {}", sentence(steps::advice(step.name()))));
+                model.complain(format!(
+                    "{}: not reached after {:.1} s: {}. {}",
+                    steps::label(step),
+                    failure.after.as_secs_f64(),
+                    failure.reason,
+                    sentence(steps::advice(step.name()))
+                ));
             }
         });
         self.show_state();

@@ -27,6 +27,10 @@ fn pressed(key: KeyEvent, model: &Model) -> Option<Action> {
             _ => None,
         };
     }
+    if key.modifiers.contains(KeyModifiers::ALT) {
+        // Escape and a key right after it look like this.
+        return Some(Action::Escape);
+    }
     if model.chat.typed.is_some() {
         return match key.code {
             KeyCode::Char(c) => Some(Action::Type(c)),

@@ -135,7 +135,7 @@ fn draw_title(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer, targets
             gap(),
             plain(video.codec.to_string(), Change::Codec),
             gap(),
-            plain(format!("{} kbit/s", setup.bitrate() / 1_000), Change::MoreBits),
+            plain(format!("{}k", setup.bitrate() / 1_000), Change::MoreBits),
         ]);
     }
     if let Some(audio) = &setup.plan.audio {

@@ -3,6 +3,8 @@
 mod media;
 #[cfg(unix)]
 mod pty;
+#[cfg(all(unix, feature = "str0m", feature = "webrtc-rs"))]
+mod screen;
 mod shell;
 #[cfg(unix)]
 mod terminal;

@@ -2,7 +2,7 @@
 //! program writes is read by a thread of its own; tests wait for what they look for, with a deadline.
 
 use portable_pty::{CommandBuilder, ExitStatus, MasterPty, PtySize, native_pty_system};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use std::{
     collections::BTreeMap,
     env, fmt,
@@ -13,6 +13,7 @@ use std::{
     thread,
     time::Duration,
 };
+use tokio::time::Instant;
 use vt100::{Callbacks, Parser, Screen};
 
 /// What takes longer than this hangs.
@@ -60,6 +61,7 @@ impl Pty {
             "NO_COLOR",
             "CLICOLOR_FORCE",
             "RUST_LOG",
+            "RUST_BACKTRACE",
             "COLUMNS",
             "LINES",
             "TMUX",
@@ -130,6 +132,11 @@ impl Pty {
             seen || state.over
         });
         if seen { Ok(()) } else { Err(state.late()) }
+    }
+
+    /// Lets time pass, for what nobody tells of.
+    pub(crate) fn pass(&self, time: Duration) {
+        drop(self.shared.wait(time, |_| false));
     }
 
     /// Waits for `text` on the screen, and panics if it does not come; where it is.
@@ -228,6 +235,22 @@ impl Pty {
     pub(crate) fn signal(&self, signal: Signal) {
         if self.shared.lock().exit.is_none() {
             kill_process(self.pid, signal).expect("a process of ours");
+        }
+    }
+
+    /// Waits until the program has stopped, as Ctrl-Z does it.
+    #[track_caller]
+    pub(crate) fn wait_for_stop(&self) {
+        let began = Instant::now();
+        // Nothing is taken from the thread that waits for the end.
+        let look = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        while !matches!(waitid(WaitId::Pid(self.pid), look), Ok(Some(_))) {
+            assert!(
+                began.elapsed() < DEADLINE,
+                "it goes on: {:?}",
+                self.screen().contents()
+            );
+            self.pass(Duration::from_millis(10));
         }
     }
 

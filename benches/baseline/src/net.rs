@@ -1,7 +1,7 @@
 //! Where peers bind.
 
 use crate::{Error, error::At};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use visavis_core::Net;
 
 /// Loopback where there is one, and otherwise the network's first interface: a simulated host may have its own only.
@@ -20,5 +20,5 @@ pub(crate) fn address(net: &dyn Net) -> Result<SocketAddr, Error> {
 pub(crate) fn is_real(net: &dyn Net, address: SocketAddr) -> Result<bool, Error> {
     let socket = net.bind(address).at("bind")?;
     let bound = socket.local_addr().at("bind")?;
-    Ok(UdpSocket::bind(bound).is_err())
+    Ok(std::net::UdpSocket::bind(bound).is_err())
 }

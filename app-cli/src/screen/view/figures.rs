@@ -73,41 +73,30 @@ pub(super) fn draw(model: &Model, theme: Theme, area: Rect, buf: &mut Buffer) {
 }
 
 fn draw_way(side: Side, way: &Way, rtt: Option<&Series>, theme: Theme, area: Rect, buf: &mut Buffer) {
-    let mut row = Rect { height: 1, ..area };
-    let end = area.bottom();
-    let mut next = |buf: &mut Buffer, draw: &dyn Fn(Rect, &mut Buffer)| {
-        if row.y < end {
-            draw(row, buf);
-            row.y += 1;
-        }
-    };
-    next(buf, &|row, buf| {
-        Line::styled(format!(" {side} to {}", other(side)), theme.side(side)).render(row, buf);
-    });
-    next(buf, &|row, buf| {
-        graph("pictures", "fps", &way.fps, theme, row, buf);
-    });
-    next(buf, &|row, buf| {
-        graph("bitrate", "kbit/s", &way.kbps, theme, row, buf);
-    });
-    next(buf, &|row, buf| graph("age", "ms", &way.age_ms, theme, row, buf));
-    if let Some(rtt) = rtt {
-        next(buf, &|row, buf| graph("round trip", "ms", rtt, theme, row, buf));
-    }
-    next(buf, &|row, buf| {
-        graph("lost", "packets/s", &way.lost, theme, row, buf);
-    });
-    next(buf, &|row, buf| {
-        graph("sent again", "packets/s", &way.sent_again, theme, row, buf);
-    });
     let counts = way.counts;
-    next(buf, &|row, buf| {
+    let pictures = counts.captured > 0;
+    let graphs = [
+        pictures.then_some(("pictures", "fps", &way.fps)),
+        Some(("bitrate", "kbit/s", &way.kbps)),
+        pictures.then_some(("age", "ms", &way.age_ms)),
+        rtt.map(|rtt| ("round trip", "ms", rtt)),
+        Some(("lost", "packets/s", &way.lost)),
+        Some(("sent again", "packets/s", &way.sent_again)),
+    ];
+    let mut rows = area.rows();
+    if let Some(row) = rows.next() {
+        Line::styled(format!(" {side} to {}", other(side)), theme.side(side)).render(row, buf);
+    }
+    for ((name, unit, series), row) in graphs.into_iter().flatten().zip(&mut rows) {
+        graph(name, unit, series, theme, row, buf);
+    }
+    if let Some(row) = rows.next() {
         let text = format!(
             " {} decoded of {}, {} of sound, {} packets lost, {} sent again",
             counts.decoded, counts.captured, counts.sound, counts.lost, counts.sent_again
         );
         Line::raw(text).render(row, buf);
-    });
+    }
 }
 
 /// A name, the newest value, and the past.
