@@ -199,6 +199,8 @@ fn cases() -> Vec<Case> {
             ipv6 on Real,
             several_addresses,
             address_families_mixed on Real,
+            useless_candidates,
+            unreachable_ipv6 on Real,
         }
         round_trips {
             round_trips on Memory,
