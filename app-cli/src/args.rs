@@ -7,12 +7,16 @@
 mod bench;
 mod call;
 mod media;
+mod probe;
+mod remote;
 mod sdp;
 mod shell;
 
 pub(crate) use bench::BenchArgs;
 pub(crate) use call::{CallArgs, Fault};
 pub(crate) use media::MediaArgs;
+pub(crate) use probe::ProbeArgs;
+pub(crate) use remote::{AnswerArgs, OfferArgs, RemoteArgs};
 pub(crate) use sdp::{DiffArgs, IntentArgs, SdpArgs, SdpCommand, Want};
 pub(crate) use shell::{CompletionsArgs, ManArgs};
 
@@ -63,6 +67,28 @@ pub(crate) enum Command {
     /// 20 minutes; Ctrl-C ends it and keeps what was measured. docs/benchmarks.md says how to read the results.
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(BenchArgs),
+    /// Check a WebRTC endpoint that answers over HTTP: data, pictures and sound that come back
+    ///
+    /// Sends an offer with all candidates inside to the URL, as {"type":"offer","sdp":…}, and takes the answer the same
+    /// way. Then it checks what the endpoint echoes: messages of a data channel labelled `echo`, the pictures of the
+    /// pattern by their numbers, the sound of the tone. The result is one JSON line, which says at which step it failed
+    /// and why. `docs/cli.md` has its fields.
+    #[command(after_help = PROBE_EXAMPLES)]
+    Probe(ProbeArgs),
+    /// Begin a call with another terminal, machine or browser, by copy and paste
+    ///
+    /// Prints an offer on standard output, waits for the answer on standard input, and calls: pictures and sound go to
+    /// the other side, texts go there and back. All else is said on standard error. The other side is `visavis answer`,
+    /// or a browser with docs/two-terminals.html.
+    #[command(after_help = OFFER_EXAMPLES)]
+    Offer(OfferArgs),
+    /// Answer a call of another terminal, machine or browser, by copy and paste
+    ///
+    /// Waits for an offer on standard input, prints the answer on standard output, and takes the call until the other
+    /// side leaves: pictures of the pattern and the tone are checked as they arrive, texts are echoed. If the offer asks
+    /// for pictures or sound, they are sent. All else is said on standard error.
+    #[command(after_help = ANSWER_EXAMPLES)]
+    Answer(AnswerArgs),
     /// Show what the stacks in this build can do
     ///
     /// One row a capability, one column a stack. `yes` means that visavis supports it on that stack, tested.
@@ -129,6 +155,35 @@ Examples:
 
 Exit codes:
   0 done   1 a call failed   2 bad usage   130 Ctrl-C   143 SIGTERM";
+
+const PROBE_EXAMPLES: &str = "\
+Examples:
+  visavis probe http://127.0.0.1:8080                          a data channel to POST /offer there
+  visavis probe http://127.0.0.1:8080 --video --audio          pictures and sound as well
+  visavis probe http://192.168.1.5:8080/webrtc --bytes 16MiB   another path, and the throughput
+  visavis probe http://127.0.0.1:8080 --no-data --video --duration 20s --json
+
+Exit codes:
+  0 all that was asked for worked   1 something did not   2 bad usage   130 Ctrl-C   143 SIGTERM";
+
+const OFFER_EXAMPLES: &str = "\
+Examples:
+  visavis offer                          pattern and tone to another terminal of this machine
+  visavis offer --base64 --bind 0.0.0.0  to another machine; base64 survives a chat
+  visavis offer --video camera --audio mic --both-ways --duration 5m
+  visavis offer --video none --audio none --json   texts only, the report as data
+
+Exit codes:
+  0 done   1 the call failed, or its media is bad   2 bad usage   130 Ctrl-C   143 SIGTERM";
+
+const ANSWER_EXAMPLES: &str = "\
+Examples:
+  visavis answer                          paste the offer, copy the answer
+  visavis answer --bind 0.0.0.0 --base64  from another machine
+  visavis answer --backend webrtc-rs --json < offer.json   the report as data
+
+Exit codes:
+  0 done   1 the call failed, or its media is bad   2 bad usage   130 Ctrl-C   143 SIGTERM";
 
 const SDP_EXAMPLES: &str = "\
 Examples:
@@ -240,7 +295,7 @@ mod tests {
                 .filter(|l| l.starts_with("visavis"));
             let mut count = 0;
             for line in typed {
-                let end = ["  ", " > ", " | "].map(|end| line.find(end).unwrap_or(line.len()));
+                let end = ["  ", " > ", " < ", " | "].map(|end| line.find(end).unwrap_or(line.len()));
                 let line = &line[..end.into_iter().min().expect("there are three")];
                 match Cli::try_parse_from(line.split_ascii_whitespace()) {
                     Ok(cli) => assert_eq!(cli.call.check(), Ok(()), "{line}"),

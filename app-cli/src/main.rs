@@ -12,8 +12,11 @@ mod log;
 mod media;
 mod narrate;
 mod numbers;
+mod one_side;
 mod out;
 mod outcome;
+mod probe;
+mod remote;
 mod report;
 mod resources;
 mod screen;
@@ -75,6 +78,18 @@ fn run(cli: Cli) -> Result<u8, Box<dyn Error>> {
         Command::Man(args) => {
             shell::man(&args, &mut out)?;
             Ok(0)
+        }
+        Command::Probe(args) => {
+            log::install(args.verbosity.level);
+            drive(async { Ok(probe::run(&args, &mut out).await?) })
+        }
+        Command::Offer(args) => {
+            log::install(args.common.verbosity.level);
+            drive(async { Ok(remote::offer(&args, &mut out).await?) })
+        }
+        Command::Answer(args) => {
+            log::install(args.common.verbosity.level);
+            drive(async { Ok(remote::answer(&args, &mut out).await?) })
         }
         Command::Sdp(args) => {
             log::install(match &args.command {

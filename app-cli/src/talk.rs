@@ -5,7 +5,7 @@ use tokio::{
     sync::{Notify, mpsc, watch},
     time::{Instant, sleep_until, timeout},
 };
-use visavis_core::{Call, DataChannel, Side};
+use visavis_core::{Call, DataChannel, Message, Side};
 
 /// How often each side sends a text.
 const PERIOD: Duration = Duration::from_millis(250);
@@ -69,6 +69,65 @@ pub(crate) async fn exchange(
         error = answerer.listen() => Err(error),
         result = talk => result,
     }
+}
+
+/// Sends texts for `duration`, one at least, to a remote peer that echoes them, and waits for their echoes, at most
+/// `patience`; the round trips.
+///
+/// # Errors
+///
+/// As for [`exchange`].
+pub(crate) async fn speak(
+    side: Side,
+    channel: &DataChannel,
+    duration: Duration,
+    patience: Duration,
+) -> Result<Vec<Duration>, String> {
+    let (heard, mut told) = mpsc::unbounded_channel();
+    let (_over, is_over) = watch::channel(false);
+    let speaker = Speaker {
+        side,
+        channel,
+        outstanding: RefCell::default(),
+        answered: Notify::new(),
+        heard: &heard,
+    };
+    let talk = async {
+        speaker.speak(duration, &is_over).await?;
+        timeout(patience, speaker.all_echoed())
+            .await
+            .map_err(|_| format!("a text was not echoed within {patience:?}"))
+    };
+    tokio::select! {
+        biased;
+        error = speaker.listen() => return Err(error),
+        result = talk => result?,
+    }
+    let mut rtts = Vec::new();
+    while let Ok(heard) = told.try_recv() {
+        if let Heard::Echo(echo) = heard {
+            rtts.push(echo.rtt);
+        }
+    }
+    Ok(rtts)
+}
+
+/// Echoes what the remote peer says until the channel closes; how many messages that were.
+pub(crate) async fn echo(channel: &DataChannel) -> u64 {
+    let mut count = 0;
+    while let Some(message) = channel.recv().await {
+        let answer: Message = match message.as_text() {
+            // The remote peer's own echo of something.
+            Some(text) if text.starts_with(ECHO) => continue,
+            Some(text) => format!("{ECHO}{text}").into(),
+            None => message,
+        };
+        if channel.send(answer).await.is_err() {
+            break;
+        }
+        count += 1;
+    }
+    count
 }
 
 /// One side of the conversation.

@@ -218,7 +218,7 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     Ok((offerer.to_owned(), answerer.to_owned()))
 }
 
-fn bind(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn bind(text: &str) -> Result<SocketAddr, String> {
     let bare = text
         .strip_prefix('[')
         .and_then(|t| t.strip_suffix(']'))
@@ -237,7 +237,7 @@ fn bind(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let bad =
         || "write a number with ms, s or m, such as 500ms, 3s or 1m; a plain number is seconds".to_owned();
     let digits = text

@@ -70,6 +70,65 @@ pub(crate) struct MediaArgs {
     speaker: bool,
 }
 
+/// What one side sends whose remote peer is elsewhere.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Media")]
+pub(crate) struct SideMediaArgs {
+    /// The pictures that this side sends: pattern, camera, camera:N, file:PATH or none [default: pattern]
+    ///
+    /// The pattern is a moving test card, which the other side checks. A file begins again at its end.
+    #[arg(long, value_name = "SOURCE", value_parser = video)]
+    video: Option<Wanted<VideoInput>>,
+
+    /// Width and height in pixels, both even [default: 640x480]
+    #[arg(long, value_name = "WxH", value_parser = size)]
+    size: Option<(usize, usize)>,
+
+    /// Pictures a second, such as 30, 29.97 or 12.5 [default: 30]
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    fps: Option<FrameRate>,
+
+    /// What the encoder aims at, such as 800k or 2M bits a second [default: by size]
+    #[arg(long, value_name = "RATE", value_parser = bitrate)]
+    bitrate: Option<Bitrate>,
+
+    /// The codec of the pictures: h264, vp8 or vp9 [default: h264]
+    #[arg(long, value_name = "CODEC", value_parser = video_codec)]
+    video_codec: Option<Codec>,
+
+    /// The sound that this side sends: tone, mic, mic:NAME, file:PATH or none [default: tone]
+    #[arg(long, value_name = "SOURCE", value_parser = audio)]
+    audio: Option<Wanted<AudioInput>>,
+}
+
+impl SideMediaArgs {
+    /// The pictures to send.
+    pub(crate) fn video(&self) -> Option<VideoPlan> {
+        let source = Wanted::or(self.video.as_ref(), VideoInput::Pattern)?;
+        Some(VideoPlan {
+            source,
+            bitrate: self.bitrate,
+            codec: self.video_codec.unwrap_or(Codec::H264),
+            ..pattern(self.size, self.fps)
+        })
+    }
+
+    /// The sound to send.
+    pub(crate) fn audio(&self) -> Option<AudioPlan> {
+        let source = Wanted::or(self.audio.as_ref(), AudioInput::Tone)?;
+        Some(AudioPlan {
+            source,
+            ..AudioPlan::default()
+        })
+    }
+}
+
+/// The pattern, 640x480 at 30 where nothing else is asked for.
+pub(super) fn pattern(size: Option<(usize, usize)>, rate: Option<FrameRate>) -> VideoPlan {
+    let rate = rate.unwrap_or_else(|| FrameRate::new(30, 1).expect("30 is a rate"));
+    VideoPlan::pattern(size.unwrap_or((640, 480)), rate)
+}
+
 /// A source, or `none`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Wanted<T> {
@@ -254,7 +313,7 @@ fn bitrate(text: &str) -> Result<Bitrate, String> {
     Ok(Bitrate::from_bps(bps.round() as u64))
 }
 
-fn video_codec(text: &str) -> Result<Codec, String> {
+pub(super) fn video_codec(text: &str) -> Result<Codec, String> {
     let codec = Codec::from_str(text)
         .ok()
         .filter(|c| c.kind() == MediaKind::Video);

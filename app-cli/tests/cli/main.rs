@@ -1,6 +1,7 @@
 //! The program as it is typed: its help, its messages, its exit codes, and a real call.
 
 mod media;
+mod probe;
 #[cfg(unix)]
 mod pty;
 #[cfg(all(unix, feature = "str0m", feature = "webrtc-rs"))]
@@ -8,6 +9,7 @@ mod screen;
 mod shell;
 #[cfg(unix)]
 mod terminal;
+mod two_terminals;
 
 use std::{
     fs,
@@ -128,6 +130,9 @@ mod with_both_stacks {
         insta::assert_snapshot!("help_backends", stdout("backends --help"));
         insta::assert_snapshot!("help_devices", stdout("devices --help"));
         insta::assert_snapshot!("help_sdp", stdout("sdp --help"));
+        insta::assert_snapshot!("help_probe", stdout("probe --help"));
+        insta::assert_snapshot!("help_offer", stdout("offer --help"));
+        insta::assert_snapshot!("help_answer", stdout("answer --help"));
         insta::assert_snapshot!("help_sdp_diff", stdout("sdp diff --help"));
         insta::assert_snapshot!("help_bench", stdout("bench --help"));
         insta::assert_snapshot!("help_completions", stdout("completions --help"));

@@ -194,6 +194,33 @@ impl OpenAudio {
     }
 }
 
+impl VideoPlan {
+    /// Opens the source for a side whose remote peer is elsewhere, with what its encoder is to aim at. A device may take
+    /// seconds: not for the async threads.
+    ///
+    /// # Errors
+    ///
+    /// As for [`OpenMedia::open`].
+    pub fn open(&self, repeat: file::Repeat) -> Result<(Box<dyn VideoSource>, VideoSettings)> {
+        check_encoder(self.codec)?;
+        let opened = OpenVideo::open(self, repeat, &mut Vec::new())?;
+        Ok((opened.source, opened.settings))
+    }
+}
+
+impl AudioPlan {
+    /// Opens the source for a side whose remote peer is elsewhere, with what its encoder is to aim at. A device may take
+    /// seconds: not for the async threads.
+    ///
+    /// # Errors
+    ///
+    /// As for [`OpenMedia::open`].
+    pub fn open(&self, repeat: file::Repeat) -> Result<(Box<dyn AudioSource>, AudioSettings)> {
+        let opened = OpenAudio::open(self, repeat)?;
+        Ok((opened.source, opened.settings))
+    }
+}
+
 /// A codec that cannot be encoded is better refused before the call than in it.
 fn check_encoder(codec: Codec) -> Result<()> {
     let available = crate::codec::available();

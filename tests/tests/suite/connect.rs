@@ -1,8 +1,9 @@
 //! Connecting: the ways candidates travel, and the order of states.
 
+use std::time::Duration;
 use visavis_core::{
     CandidateTransport, ChannelInit, ConnectionState, DtlsState, ErrorKind, GatheringState, IceMode,
-    IceState, Mark, PeerEvent, SdpType, Side, SignalingState,
+    IceState, Mark, PeerConfig, PeerEvent, SdpType, Side, SignalingState,
 };
 use visavis_tests::{
     CallSetup, World, connect_by_hand, connected, deadline, exchange, expect_kind, peers::opened, ping,
@@ -88,6 +89,32 @@ pub(super) async fn full_sdp_by_hand(world: World) {
         assert!(sdp.contains("\r\na=candidate:"), "{sdp}");
         assert!(sdp.contains("\r\na=end-of-candidates\r\n"), "{sdp}");
     }
+    connected(&a, &b).await;
+    let theirs = b.log.channel().await;
+    opened(&ours).await;
+    ping(&ours, &theirs).await;
+}
+
+/// Somebody copies the answer into another window, and takes five minutes for it.
+pub(super) async fn an_answer_carried_by_hand(world: World) {
+    let config = |side| PeerConfig {
+        connect_timeout: Duration::from_secs(600),
+        ..world.config(side)
+    };
+    let a = world.peer_with(Side::Offerer, config(Side::Offerer)).await;
+    let mut b = world.peer_with(Side::Answerer, config(Side::Answerer)).await;
+    let ours = a.create_data_channel(ChannelInit::new("t")).await.unwrap();
+    a.set_local_description(None).await.unwrap();
+    deadline("gathering", a.gathered()).await.unwrap();
+    b.set_remote_description(a.local_description().unwrap())
+        .await
+        .unwrap();
+    b.set_local_description(None).await.unwrap();
+    deadline("gathering", b.gathered()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    a.set_remote_description(b.local_description().unwrap())
+        .await
+        .unwrap();
     connected(&a, &b).await;
     let theirs = b.log.channel().await;
     opened(&ours).await;

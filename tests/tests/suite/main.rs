@@ -56,6 +56,7 @@ fn cases() -> Vec<Case> {
             trickle_by_hand,
             full_sdp,
             full_sdp_by_hand,
+            an_answer_carried_by_hand on Memory,
             candidates_before_the_description,
             end_of_candidates,
             state_order,
