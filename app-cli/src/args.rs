@@ -6,6 +6,7 @@
 
 mod bench;
 mod call;
+mod echo;
 mod media;
 mod probe;
 mod remote;
@@ -14,6 +15,7 @@ mod shell;
 
 pub(crate) use bench::BenchArgs;
 pub(crate) use call::{CallArgs, Fault};
+pub(crate) use echo::EchoArgs;
 pub(crate) use media::MediaArgs;
 pub(crate) use probe::ProbeArgs;
 pub(crate) use remote::{AnswerArgs, OfferArgs, RemoteArgs};
@@ -101,6 +103,14 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  visavis devices\n  visavis devices --json\n  \
                             visavis --video camera:1 --audio mic   a call with the second camera")]
     Devices(DevicesArgs),
+    /// Answer calls over HTTP and send everything back, for browsers and other programs
+    ///
+    /// POST /offer takes {"type": "offer", "sdp": ...} with all candidates inside and returns the answer the same way.
+    /// Each audio and video track goes back to its sender frame by frame, and each data channel message on its channel.
+    /// GET / is a page that calls from a browser, GET /stats tells of the callers as JSON. When it is ready it prints one
+    /// line of JSON with "listening".
+    #[command(after_help = ECHO_EXAMPLES)]
+    Echo(EchoArgs),
     /// Print the session description that a stack writes
     ///
     /// Creates a peer for the stated intent and prints its offer, or its answer, without making a call. What
@@ -184,6 +194,16 @@ Examples:
 
 Exit codes:
   0 done   1 the call failed, or its media is bad   2 bad usage   130 Ctrl-C   143 SIGTERM";
+
+const ECHO_EXAMPLES: &str = "\
+Examples:
+  visavis echo                            http://127.0.0.1:8080, for callers on this machine
+  visavis echo --backend webrtc-rs -v     the other stack, and a log line for each caller
+  visavis echo --port 0 --allow-quit      any free port; curl -X POST http://127.0.0.1:PORT/quit ends it
+  visavis echo --listen 0.0.0.0           for callers on the network, on every interface
+
+Exit codes:
+  0 after POST /quit   1 cannot listen   2 bad usage   130 Ctrl-C   143 SIGTERM";
 
 const SDP_EXAMPLES: &str = "\
 Examples:

@@ -8,6 +8,7 @@ mod backends;
 mod bench;
 mod call;
 mod devices;
+mod echo;
 mod log;
 mod media;
 mod narrate;
@@ -74,6 +75,10 @@ fn run(cli: Cli) -> Result<u8, Box<dyn Error>> {
         Command::Devices(args) => {
             devices::run(&args, &mut out)?;
             Ok(0)
+        }
+        Command::Echo(args) => {
+            log::install(args.verbosity.level);
+            drive(async { Ok(echo::run(&args, &mut out).await?) })
         }
         Command::Man(args) => {
             shell::man(&args, &mut out)?;

@@ -1,5 +1,7 @@
 //! The program as it is typed: its help, its messages, its exit codes, and a real call.
 
+#[cfg(all(feature = "str0m", feature = "webrtc-rs"))]
+mod echo;
 mod media;
 mod probe;
 #[cfg(unix)]
@@ -129,6 +131,7 @@ mod with_both_stacks {
         insta::assert_snapshot!("help_call", stdout("call --help"));
         insta::assert_snapshot!("help_backends", stdout("backends --help"));
         insta::assert_snapshot!("help_devices", stdout("devices --help"));
+        insta::assert_snapshot!("help_echo", stdout("echo --help"));
         insta::assert_snapshot!("help_sdp", stdout("sdp --help"));
         insta::assert_snapshot!("help_probe", stdout("probe --help"));
         insta::assert_snapshot!("help_offer", stdout("offer --help"));
