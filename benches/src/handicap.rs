@@ -208,6 +208,15 @@ impl FaultySocket {
         }
         dropped.contains(&timestamp)
     }
+
+    /// A batch is of one frame or the end of one and the start of the next; it goes or is lost as a whole.
+    fn loses(&self, transmit: &Transmit<'_>) -> bool {
+        let mut lost = false;
+        for datagram in datagrams(transmit.contents, transmit.segment_size) {
+            lost |= self.is_dropped(datagram);
+        }
+        lost
+    }
 }
 
 impl UdpSocket for FaultySocket {
@@ -216,15 +225,18 @@ impl UdpSocket for FaultySocket {
     }
 
     fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<()>> {
-        // A batch is of one frame or the end of one and the start of the next; it goes or is lost as a whole.
-        let mut lost = false;
-        for datagram in datagrams(transmit.contents, transmit.segment_size) {
-            lost |= self.is_dropped(datagram);
-        }
-        if lost {
+        if self.loses(transmit) {
             Poll::Ready(Ok(()))
         } else {
             self.socket.poll_send(cx, transmit)
+        }
+    }
+
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        if self.loses(transmit) {
+            Ok(())
+        } else {
+            self.socket.try_send(transmit)
         }
     }
 

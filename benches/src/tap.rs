@@ -81,6 +81,16 @@ struct Tapped {
     seen: Arc<Mutex<Negotiated>>,
 }
 
+impl Tapped {
+    fn sent(&self, transmit: &Transmit<'_>) {
+        let mut seen = lock(&self.seen);
+        for datagram in datagrams(transmit.contents, transmit.segment_size) {
+            seen.datagrams += 1;
+            seen.read(datagram);
+        }
+    }
+}
+
 impl UdpSocket for Tapped {
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
@@ -88,12 +98,14 @@ impl UdpSocket for Tapped {
 
     fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<()>> {
         ready!(self.socket.poll_send(cx, transmit))?;
-        let mut seen = lock(&self.seen);
-        for datagram in datagrams(transmit.contents, transmit.segment_size) {
-            seen.datagrams += 1;
-            seen.read(datagram);
-        }
+        self.sent(transmit);
         Poll::Ready(Ok(()))
+    }
+
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.socket.try_send(transmit)?;
+        self.sent(transmit);
+        Ok(())
     }
 
     fn poll_recv(

@@ -1,14 +1,19 @@
 //! The network as the engines see it: interfaces and poll-shaped UDP sockets.
 //!
-//! [`RealNet`] is the machine's; [`MemoryNet`](memory::MemoryNet) is a host of a simulated network. Datagrams
-//! travel in `quinn-udp`'s shapes: a [`Transmit`] may hold several of one size (GSO), and one read may return
+//! [`RealNet`] is the machine's; [`MemoryNet`](memory::MemoryNet) is a host of a simulated network. Either can be made
+//! bad ([`impair`]), the real one by [`ImpairedNet`]. Datagrams travel in `quinn-udp`'s shapes: a [`Transmit`] may hold several of one size (GSO), and one read may return
 //! several (GRO).
 
+pub mod impair;
+mod impaired;
 pub mod memory;
 mod real;
+mod repeat;
 
+pub use impaired::ImpairedNet;
 pub use quinn_udp::{EcnCodepoint, RecvMeta, Transmit};
 pub use real::RealNet;
+pub(crate) use repeat::RepeatingNet;
 
 use std::{
     fmt,
@@ -43,6 +48,13 @@ pub trait UdpSocket: fmt::Debug + Send + Sync {
 
     /// Sends one datagram, or several of [`Transmit::segment_size`] bytes each.
     fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<()>>;
+
+    /// Sends at once or not at all, and leaves the waker of [`poll_send`](Self::poll_send) alone.
+    ///
+    /// # Errors
+    ///
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) when there is no room, and the network's own.
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()>;
 
     /// Reads up to `bufs.len()` batches; each may hold several datagrams of [`RecvMeta::stride`] bytes.
     fn poll_recv(

@@ -22,7 +22,7 @@ pub use peers::{
 pub use runner::{Case, Known, On};
 pub use world::{Network, Stack, Stacks, World};
 
-use std::{future::Future, time::Duration};
+use std::{env, future::Future, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 
 /// How long a case waits for anything, by Tokio's clock.
@@ -37,6 +37,16 @@ pub async fn deadline<T>(what: &str, future: impl Future<Output = T>) -> T {
 pub async fn within<T>(limit: Duration, what: &str, future: impl Future<Output = T>) -> T {
     let result = timeout(limit, future).await;
     result.unwrap_or_else(|_| panic!("waited {limit:?} in vain: {what}"))
+}
+
+/// How many seeds a case on a bad path tries: `few`, unless `VISAVIS_SEEDS` says otherwise.
+///
+/// # Panics
+///
+/// When that is no number.
+pub fn seeds(few: u64) -> u64 {
+    let wanted = env::var("VISAVIS_SEEDS").ok();
+    wanted.map_or(few, |text| text.parse().expect("VISAVIS_SEEDS is a number"))
 }
 
 /// Waits until `check` holds, for what has no event to await: looks again every 2 ms of Tokio's clock.

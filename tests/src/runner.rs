@@ -1,6 +1,6 @@
 //! Runs a case on a pair of stacks and a network.
 
-use crate::{Network, Stacks, World};
+use crate::{Network, Stacks, World, seeds};
 use std::{
     any::Any,
     cell::Cell,
@@ -14,8 +14,9 @@ use std::{
 };
 use tokio::runtime::{Builder, Runtime};
 
-/// A case that takes longer than this, by the wall clock, hangs.
+/// A case that takes longer than this, by the wall clock, hangs. With more seeds than this many it may take longer.
 const WALL_LIMIT: Duration = Duration::from_secs(100);
+const SEEDS: u64 = 10;
 
 thread_local! {
     /// Whether the run on this thread is known to fail.
@@ -128,9 +129,10 @@ impl Run {
             drop(tx.send(self.on_this_thread()));
         });
         spawned.map_err(|e| format!("no thread: {e}"))?;
-        let result = match rx.recv_timeout(WALL_LIMIT) {
+        let limit = WALL_LIMIT * (seeds(0) / SEEDS).max(1) as u32;
+        let result = match rx.recv_timeout(limit) {
             Ok(result) => result,
-            Err(_) => Err(format!("it hangs: {WALL_LIMIT:?} of the wall clock passed")),
+            Err(_) => Err(format!("it hangs: {limit:?} of the wall clock passed")),
         };
         match (self.known(), result) {
             (None, result) => result,

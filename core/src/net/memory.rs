@@ -1,13 +1,17 @@
-//! A simulated network in memory: hosts with addresses of their own, datagrams with a delay, and seeded loss.
+//! A simulated network in memory: hosts with addresses of their own, and between each two of them a [`Path`] each way
+//! that may delay, lose, reorder, repeat and damage datagrams.
 //!
 //! It runs on Tokio's clock, so under `tokio::time::pause` a call over a slow network takes no wall time. Give
 //! hosts distinct addresses in `127.0.0.0/8` (or `::1`): webrtc-rs binds a real socket at the address before its
 //! runtime replaces it, so the address must be bindable on this machine.
 //!
-//! Whether a datagram is lost depends on the seed, the two hosts and its number between them, and on nothing else:
+//! What happens to a datagram depends on the seed, the two hosts and its number between them, and on nothing else:
 //! not on the order in which several links are used, nor on ports, which differ from run to run.
 
-use super::{Net, RecvMeta, Transmit, UdpSocket};
+use super::{
+    Net, RecvMeta, Transmit, UdpSocket,
+    impair::{Arrival, Impairments, Path, PathCounts, turn_over},
+};
 use crate::lock;
 use std::{
     collections::{HashMap, VecDeque},
@@ -34,13 +38,11 @@ pub struct MemoryNetwork(Arc<Network>);
 
 #[derive(Debug)]
 struct Network {
-    delay: Duration,
     blocked: AtomicBool,
     sockets: Mutex<Sockets>,
-    impairment: Mutex<Impairment>,
+    paths: Mutex<Paths>,
     delivered: AtomicU64,
     dropped: AtomicU64,
-    lost: AtomicU64,
 }
 
 /// A datagram on its way, for [`MemoryNetwork::set_filter`].
@@ -54,15 +56,16 @@ pub struct Datagram<'a> {
     pub contents: &'a [u8],
 }
 
-/// What is lost on purpose.
-#[derive(Default)]
-struct Impairment {
-    /// A datagram whose hash is below this is lost.
-    threshold: u64,
+/// What happens between the hosts.
+struct Paths {
+    /// Of every link that has none of its own.
+    impairments: Impairments,
     seed: u64,
-    /// How many datagrams each link has carried since the loss was set.
-    links: HashMap<Link, u64>,
+    /// Those that were used since the seed was set.
+    links: HashMap<Link, Path>,
     filter: Option<Filter>,
+    /// Lost by the filter.
+    filtered: u64,
 }
 
 /// From one host to another.
@@ -70,48 +73,37 @@ type Link = (IpAddr, IpAddr);
 
 type Filter = Box<dyn FnMut(&Datagram<'_>) -> bool + Send>;
 
-impl fmt::Debug for Impairment {
+impl fmt::Debug for Paths {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Impairment")
-            .field("threshold", &self.threshold)
+        f.debug_struct("Paths")
+            .field("impairments", &self.impairments)
             .field("seed", &self.seed)
             .field("filter", &self.filter.is_some())
             .finish_non_exhaustive()
     }
 }
 
-impl Impairment {
-    fn loses(&mut self, datagram: &Datagram<'_>) -> bool {
-        let link = (datagram.from.ip(), datagram.to.ip());
-        // Counted even if the filter takes the datagram, so that a filter does not shift the losses behind it.
-        let by_chance = self.threshold > 0 && {
-            let index = self.links.entry(link).or_default();
-            let hash = hash(self.seed, link, *index);
-            *index += 1;
-            hash < self.threshold
-        };
-        let by_choice = self.filter.as_mut().is_some_and(|loses| loses(datagram));
-        by_chance || by_choice
+impl Paths {
+    fn link(&mut self, link @ (from, to): Link) -> &mut Path {
+        let made = || Path::new(self.impairments, self.seed, from, to);
+        self.links.entry(link).or_insert_with(made)
     }
-}
 
-/// Evenly distributed, from the seed, the link and the datagram's number on it.
-fn hash(seed: u64, (from, to): Link, index: u64) -> u64 {
-    let address = |ip: IpAddr| match ip {
-        IpAddr::V4(ip) => u128::from(u32::from(ip)),
-        IpAddr::V6(ip) => u128::from(ip),
-    };
-    let words = [from, to].map(address).map(|a| [a as u64, (a >> 64) as u64]);
-    let link = words.into_iter().flatten().fold(mix(seed), |h, w| mix(h ^ w));
-    mix(link ^ index)
-}
+    /// What arrives of a datagram.
+    fn send(&mut self, datagram: &Datagram<'_>) -> [Option<Arrival>; 2] {
+        // Sent even if the filter takes the datagram, so that a filter does not shift the losses behind it.
+        let path = self.link((datagram.from.ip(), datagram.to.ip()));
+        let arrivals = path.send(Instant::now(), datagram.contents.len(), datagram.to.is_ipv6());
+        if self.filter.as_mut().is_some_and(|loses| loses(datagram)) {
+            self.filtered += u64::from(arrivals[0].is_some());
+            return [None; 2];
+        }
+        arrivals
+    }
 
-/// One step of `SplitMix64`.
-fn mix(x: u64) -> u64 {
-    let mut z = x.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
+    fn counts(&self) -> PathCounts {
+        self.links.values().map(Path::counts).sum()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -121,16 +113,20 @@ struct Sockets {
 }
 
 impl MemoryNetwork {
-    /// A network on which every datagram takes `delay` one way.
+    /// A network on which every datagram takes `delay` one way, and nothing else happens to it.
     pub fn new(delay: Duration) -> Self {
         Self(Arc::new(Network {
-            delay,
             blocked: AtomicBool::new(false),
             sockets: Mutex::default(),
-            impairment: Mutex::default(),
+            paths: Mutex::new(Paths {
+                impairments: Impairments::delay(delay),
+                seed: 0,
+                links: HashMap::new(),
+                filter: None,
+                filtered: 0,
+            }),
             delivered: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
-            lost: AtomicU64::new(0),
         }))
     }
 
@@ -147,26 +143,50 @@ impl MemoryNetwork {
         self.0.blocked.store(blocked, Ordering::Relaxed);
     }
 
-    /// Loses each datagram with this probability (0 to 1) from now on, on every link and in both directions; 0, which
-    /// is the default, stops that. The datagrams of each link are numbered anew, so the same seed loses the same ones
-    /// again.
-    pub fn set_loss(&self, probability: f64, seed: u64) {
-        let mut impairment = lock(&self.0.impairment);
-        // 1 becomes `u64::MAX`: a float's cast saturates.
-        impairment.threshold = (probability.clamp(0.0, 1.0) * 2_f64.powi(64)) as u64;
-        impairment.seed = seed;
-        impairment.links.clear();
+    /// Does this on every link from now on, in both directions. The datagrams of each link are numbered anew, so the same
+    /// seed does the same to them again.
+    pub fn set_impairments(&self, impairments: Impairments, seed: u64) {
+        let mut paths = lock(&self.0.paths);
+        (paths.impairments, paths.seed) = (impairments, seed);
+        paths.links.clear();
+    }
+
+    /// What happens on every link that has nothing of its own.
+    pub fn impairments(&self) -> Impairments {
+        lock(&self.0.paths).impairments
+    }
+
+    /// Does this to what goes from one host to another from now on, until [`set_impairments`](Self::set_impairments).
+    pub fn set_link(&self, from: IpAddr, to: IpAddr, impairments: Impairments) {
+        lock(&self.0.paths).link((from, to)).set(impairments);
+    }
+
+    /// Loses each datagram with this probability (0 to 1) from now on, beside what else happens on every link.
+    /// As [`set_impairments`](Self::set_impairments).
+    pub fn set_loss(&self, loss: f64, seed: u64) {
+        self.set_impairments(
+            Impairments {
+                loss,
+                ..self.impairments()
+            },
+            seed,
+        );
+    }
+
+    /// What became of the datagrams since the impairments were set, on all links together.
+    pub fn counts(&self) -> PathCounts {
+        lock(&self.0.paths).counts()
     }
 
     /// Loses every datagram for which `loses` is true, beside what is lost by chance. It sees every datagram, in the
     /// order of sending, so one that is never true is a tap. It must not send on this network.
     pub fn set_filter(&self, loses: impl FnMut(&Datagram<'_>) -> bool + Send + 'static) {
-        lock(&self.0.impairment).filter = Some(Box::new(loses));
+        lock(&self.0.paths).filter = Some(Box::new(loses));
     }
 
     /// Takes the filter away.
     pub fn clear_filter(&self) {
-        lock(&self.0.impairment).filter = None;
+        lock(&self.0.paths).filter = None;
     }
 
     /// Datagrams that reached a socket's queue.
@@ -179,22 +199,21 @@ impl MemoryNetwork {
         self.0.dropped.load(Ordering::Relaxed)
     }
 
-    /// Datagrams that were lost by chance or by the filter.
+    /// Datagrams that were lost by a path or by the filter since the impairments were set.
     pub fn lost(&self) -> u64 {
-        self.0.lost.load(Ordering::Relaxed)
+        let paths = lock(&self.0.paths);
+        paths.counts().dropped() + paths.filtered
     }
 
     fn transmit(&self, from: SocketAddr, to: SocketAddr, contents: &[u8]) {
-        if lock(&self.0.impairment).loses(&Datagram { from, to, contents }) {
-            self.0.lost.fetch_add(1, Ordering::Relaxed);
-            return;
+        let arrivals = lock(&self.0.paths).send(&Datagram { from, to, contents });
+        for arrival in arrivals.into_iter().flatten() {
+            let target = lock(&self.0.sockets).by_addr.get(&to).and_then(Weak::upgrade);
+            let blocked = self.0.blocked.load(Ordering::Relaxed);
+            let taken = !blocked && target.is_some_and(|t| t.enqueue(arrival, from, contents));
+            let counter = if taken { &self.0.delivered } else { &self.0.dropped };
+            counter.fetch_add(1, Ordering::Relaxed);
         }
-        let target = lock(&self.0.sockets).by_addr.get(&to).and_then(Weak::upgrade);
-        let blocked = self.0.blocked.load(Ordering::Relaxed);
-        let taken =
-            !blocked && target.is_some_and(|t| t.enqueue(Instant::now() + self.0.delay, from, contents));
-        let counter = if taken { &self.0.delivered } else { &self.0.dropped };
-        counter.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -254,12 +273,24 @@ struct Queue {
 }
 
 impl MemorySocket {
-    fn enqueue(&self, due: Instant, from: SocketAddr, contents: &[u8]) -> bool {
+    fn enqueue(&self, arrival: Arrival, from: SocketAddr, contents: &[u8]) -> bool {
         let mut queue = lock(&self.queue);
         if queue.datagrams.len() >= QUEUE {
             return false;
         }
-        queue.datagrams.push_back((due, from, contents.into()));
+        let mut contents: Box<[u8]> = contents.into();
+        if let Some(bit) = arrival.wrong_bit {
+            turn_over(&mut contents, bit);
+        }
+        // Behind all that arrive no later: nearly always at the end.
+        let later = queue
+            .datagrams
+            .iter()
+            .rev()
+            .take_while(|d| d.0 > arrival.due)
+            .count();
+        let place = queue.datagrams.len() - later;
+        queue.datagrams.insert(place, (arrival.due, from, contents));
         let reader = queue.reader.take();
         drop(queue);
         if let Some(reader) = reader {
@@ -275,11 +306,15 @@ impl UdpSocket for MemorySocket {
     }
 
     fn poll_send(&self, _: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.try_send(transmit))
+    }
+
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         let size = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
         for datagram in transmit.contents.chunks(size) {
             self.network.transmit(self.addr, transmit.destination, datagram);
         }
-        Poll::Ready(Ok(()))
+        Ok(())
     }
 
     fn poll_recv(
@@ -457,5 +492,68 @@ mod tests {
         network.clear_filter();
         network.set_loss(0.1, 9);
         assert_eq!(losses(&network, [1, 2], 100).await, by_chance);
+    }
+
+    /// Receives so many datagrams of four bytes.
+    async fn numbers(socket: &dyn UdpSocket, count: usize) -> Vec<u32> {
+        let mut numbers = Vec::new();
+        while numbers.len() < count {
+            let contents = recv(socket).await.0;
+            numbers.push(u32::from_be_bytes(contents.try_into().unwrap()));
+        }
+        numbers
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_direction_has_its_own_impairments() {
+        let network = MemoryNetwork::new(Duration::from_millis(10));
+        let [a, b] = [1, 2].map(|n| network.host([ip(n)]).bind(SocketAddr::new(ip(n), 0)).unwrap());
+        network.set_link(ip(1), ip(2), Impairments::blocked());
+        for (from, to) in [(&a, &b), (&b, &a)] {
+            send(&**from, &transmit(to.local_addr().unwrap(), &[0, 0, 0, 7]))
+                .await
+                .unwrap();
+        }
+        assert_eq!(numbers(&*a, 1).await, [7]);
+        assert_eq!(
+            (network.delivered(), network.lost(), network.counts().sent),
+            (1, 1, 2)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_reordered_arrive_late_and_all_arrive() {
+        const COUNT: u32 = 1_000;
+        let network = MemoryNetwork::new(Duration::ZERO);
+        let text = "delay=10ms,reorder=5%,duplicate=5%";
+        network.set_impairments(text.parse().unwrap(), 1);
+        let [a, b] = [1, 2].map(|n| network.host([ip(n)]).bind(SocketAddr::new(ip(n), 0)).unwrap());
+        for n in 0..COUNT {
+            let contents = n.to_be_bytes();
+            send(&*a, &transmit(b.local_addr().unwrap(), &contents))
+                .await
+                .unwrap();
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        let counts = network.counts();
+        assert!(counts.reordered > 20 && counts.duplicated > 20, "{counts:?}");
+        let mut arrived = numbers(&*b, (u64::from(COUNT) + counts.duplicated) as usize).await;
+        let backward = arrived.windows(2).filter(|two| two[0] > two[1]).count();
+        assert!(backward > 20, "{backward}");
+        arrived.dedup();
+        arrived.sort_unstable();
+        arrived.dedup();
+        assert_eq!(arrived, (0..COUNT).collect::<Vec<_>>());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_corrupt_differ_in_one_bit() {
+        let network = MemoryNetwork::new(Duration::ZERO);
+        network.set_impairments("corrupt=100%".parse().unwrap(), 1);
+        let [a, b] = [1, 2].map(|n| network.host([ip(n)]).bind(SocketAddr::new(ip(n), 0)).unwrap());
+        send(&*a, &transmit(b.local_addr().unwrap(), &[0; 4]))
+            .await
+            .unwrap();
+        assert_eq!(numbers(&*b, 1).await[0].count_ones(), 1);
     }
 }

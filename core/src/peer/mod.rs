@@ -6,6 +6,7 @@ mod transceiver;
 
 pub use transceiver::{Transceiver, TransceiverState};
 
+use crate::net::RepeatingNet;
 use crate::{
     Backend, Candidate, ChannelInit, DataChannel, Direction, DtlsState, EngineConfig, Error, EventSink,
     IceState, Mark, MediaKind, Net, Result, Sdp, SdpType, SessionDescription, StatsReport, Timeline,
@@ -260,7 +261,7 @@ impl PeerConnection {
             name: config.name.clone(),
         };
         let engine = backend
-            .engine(engine_config, net, sink)
+            .engine(engine_config, Arc::new(RepeatingNet(net)), sink)
             .instrument(span.clone())
             .await?;
         config.timeline.mark(Mark::PeerCreated);

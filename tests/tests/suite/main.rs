@@ -20,6 +20,7 @@ mod network;
 mod pictures;
 mod restart;
 mod rollback;
+mod rough;
 mod round_trips;
 mod security;
 mod states;
@@ -202,6 +203,15 @@ fn cases() -> Vec<Case> {
             address_families_mixed on Real,
             useless_candidates,
             unreachable_ipv6 on Real,
+        }
+        rough {
+            handshakes_at_10_percent_loss on Memory,
+            handshakes_at_30_percent_loss on Memory,
+            handshakes_on_a_rough_path on Memory,
+            handshakes_with_one_bad_direction on Memory,
+            bulk_on_a_rough_path on Memory,
+            pictures_after_a_partition on Memory,
+            round_trips_of_a_clean_path on Memory,
         }
         round_trips {
             round_trips on Memory,
