@@ -107,8 +107,9 @@ pub(crate) enum Command {
     ///
     /// POST /offer takes {"type": "offer", "sdp": ...} with all candidates inside and returns the answer the same way.
     /// Each audio and video track goes back to its sender frame by frame, and each data channel message on its channel.
-    /// GET / is a page that calls from a browser, GET /stats tells of the callers as JSON. When it is ready it prints one
-    /// line of JSON with "listening".
+    /// The answer's header Location says where the next offers of the same call go, which add and drop tracks or restart
+    /// ICE. GET / is a page that calls from a browser, GET /stats tells of the callers as JSON. When it is ready it prints
+    /// one line of JSON with "listening".
     #[command(after_help = ECHO_EXAMPLES)]
     Echo(EchoArgs),
     /// Print the session description that a stack writes

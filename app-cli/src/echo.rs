@@ -3,6 +3,7 @@
 mod caller;
 mod callers;
 mod channel;
+mod negotiation;
 mod offer;
 mod refusal;
 mod server;
@@ -31,6 +32,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 use visavis_core::{Backend, PeerConfig, RealNet, net::bind_addresses};
+use visavis_signaling::mdns::Resolver;
 
 /// How long callers and their HTTP requests have to end, when the program is to end.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -50,6 +52,8 @@ struct Echo {
     tell: bool,
     began: Instant,
     callers: Callers,
+    /// Finds the addresses that browsers hide behind names.
+    names: Resolver,
     /// Whether it is over, for the callers and for HTTP.
     over: watch::Sender<bool>,
     /// Whether somebody asked for the end by HTTP.
@@ -66,6 +70,7 @@ impl Echo {
             tell: false,
             began: Instant::now(),
             callers: Callers::new(max_callers),
+            names: Resolver::new(),
             over: watch::Sender::new(false),
             quit: watch::Sender::new(false),
         }
@@ -113,10 +118,8 @@ pub(crate) async fn run(args: &EchoArgs, out: &mut Out) -> io::Result<u8> {
         () = interrupt.wait() => interrupt.code().unwrap_or(0),
         _ = quit.wait_for(|quit| *quit) => 0,
         ended = &mut server => {
-            let error = ended.map_or_else(io::Error::other, |ended| {
-                ended.err().unwrap_or_else(|| io::Error::other("it ended by itself"))
-            });
-            return Err(io::Error::other(format!("HTTP is served no more: {error}")));
+            let why = ended.err().map_or_else(|| "it ended by itself".to_owned(), |error| error.to_string());
+            return Err(io::Error::other(format!("HTTP is served no more: {why}")));
         }
     };
     echo.over.send_replace(true);

@@ -24,6 +24,7 @@ use visavis_core::{
     SessionDescription,
 };
 use visavis_media::session::AudioPlan;
+use visavis_signaling::mdns::Resolver;
 
 /// What is sent has so long to come back when sending has stopped.
 const IN_FLIGHT: Duration = Duration::from_millis(500);
@@ -49,6 +50,7 @@ struct Report {
     throughput_mb_per_s: Option<f64>,
     rtp_received: Option<u64>,
     frames_decoded: Option<u64>,
+    longest_gap_ms: Option<f64>,
     remote_codec: Option<Codec>,
     failed_step: Option<&'static str>,
     reason: Option<String>,
@@ -174,7 +176,7 @@ impl Probe<'_> {
             .ok()
             .and_then(|sdp| sdp.max_message_size());
         let without = has_no_candidates(&answer);
-        let set = peer.set_remote_description(answer).await;
+        let set = Resolver::new().set_remote_description(peer, answer).await;
         set.map_err(Failed::of(Mark::RemoteDescriptionSet.name()))?;
         self.tell(format_args!("answered after {:.1} ms", millis(answered - sent)));
         if without {
@@ -303,6 +305,7 @@ impl Report {
             throughput_mb_per_s: None,
             rtp_received: None,
             frames_decoded: None,
+            longest_gap_ms: None,
             remote_codec: None,
             failed_step: None,
             reason: None,
@@ -326,6 +329,7 @@ impl Report {
         ];
         self.rtp_received = rtp.into_iter().flatten().reduce(|a, b| a + b);
         self.frames_decoded = video.map(|v| v.frames_decoded);
+        self.longest_gap_ms = video.and_then(|v| v.longest_gap_ms);
         let opus = audio.filter(|a| a.packets_received > 0).map(|_| Codec::Opus);
         self.remote_codec = video.and_then(|v| v.codec).or(opus);
         self.media = Some(seen);

@@ -26,6 +26,7 @@ use visavis_core::{
     Backend, ChannelInit, ConnectionState, DataChannel, Direction, DtlsState, Mark, MediaKind,
     PeerConnection, PeerEvent, PeerEvents, Sdp, SdpType, SessionDescription, Side,
 };
+use visavis_signaling::mdns::Resolver;
 
 /// Binding, gathering and closing are a matter of milliseconds; starting media is one of round trips.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -90,6 +91,8 @@ struct Remote<'a> {
     peer: Option<PeerConnection>,
     channel: Option<DataChannel>,
     media: Option<SideMedia>,
+    /// Finds the addresses that a browser hides behind names.
+    names: Resolver,
     report: Report,
 }
 
@@ -101,6 +104,7 @@ impl<'a> Remote<'a> {
             peer: None,
             channel: None,
             media: None,
+            names: Resolver::new(),
             report: Report {
                 schema_version: 1,
                 role,
@@ -162,7 +166,7 @@ impl<'a> Remote<'a> {
         let answered = loop {
             let answer = paste.next().await.map_err(Failed::of(REMOTE_DESCRIPTION))?;
             let answered = Instant::now();
-            match peer.set_remote_description(answer.description).await {
+            match self.names.set_remote_description(&peer, answer.description).await {
                 Ok(()) => break answered,
                 Err(error) => paste
                     .refused(&error)
@@ -282,7 +286,7 @@ impl<'a> Remote<'a> {
             }
         }
         let set = async {
-            peer.set_remote_description(offer).await?;
+            self.names.set_remote_description(&peer, offer).await?;
             for transceiver in peer.transceivers().await? {
                 if transceiver.kind() == MediaKind::Video {
                     transceiver.set_codec_preferences(&codecs).await?;

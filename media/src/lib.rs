@@ -4,6 +4,7 @@
 
 pub mod codec;
 pub mod devices;
+pub mod memory;
 pub mod pipeline;
 mod resample;
 pub mod session;

@@ -8,6 +8,7 @@
 mod cache;
 mod daemon;
 mod literal;
+mod peer;
 
 pub use literal::Literal;
 

@@ -4,6 +4,7 @@ use super::{
     Echo,
     callers::{Place, count},
     channel,
+    negotiation::Negotiation,
     offer::Offer,
     refusal::Refusal,
     track,
@@ -12,20 +13,21 @@ use crate::numbers::millis;
 use axum::http::StatusCode;
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 use tokio::{
-    sync::Semaphore,
-    task::JoinSet,
+    sync::{Semaphore, mpsc},
+    task::{JoinError, JoinSet},
     time::{Instant, sleep_until, timeout},
 };
 use visavis_core::{
-    ConnectionState, Direction, DtlsState, PeerConfig, PeerConnection, PeerEvent, PeerEvents,
-    SessionDescription, Transceiver,
+    ConnectionState, DtlsState, PeerConfig, PeerConnection, PeerEvent, PeerEvents, SessionDescription,
+    Transceiver,
 };
+use visavis_media::memory;
 
 /// A peer that does not close within this time is let go.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -34,10 +36,20 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(super) struct Caller {
     pub(super) id: u64,
-    /// When the offer came.
+    /// What only the caller knows, to offer anew.
+    pub(super) token: String,
+    /// When the first offer came.
     pub(super) began: Instant,
     pub(super) peer: PeerConnection,
     pub(super) counts: Arc<Counts>,
+    /// Not there while an offer is being answered, and no more once one was given up over.
+    negotiation: Mutex<Option<Negotiation>>,
+}
+
+impl Caller {
+    fn negotiation(&self) -> MutexGuard<'_, Option<Negotiation>> {
+        self.negotiation.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What a caller was sent back.
@@ -50,8 +62,11 @@ pub(super) struct Counts {
     pub(super) bytes_echoed: AtomicU64,
 }
 
-/// Answers an offer, all candidates inside, and has a task live the rest of the call.
-pub(super) async fn answer(echo: &Arc<Echo>, offer: Offer) -> Result<SessionDescription, Refusal> {
+/// Answers the first offer of a caller, all candidates inside, and has a task live the rest of the call.
+pub(super) async fn answer(
+    echo: &Arc<Echo>,
+    offer: Offer,
+) -> Result<(SessionDescription, Arc<Caller>), Refusal> {
     if *echo.over.borrow() {
         return Err(Refusal::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -69,39 +84,77 @@ pub(super) async fn answer(echo: &Arc<Echo>, offer: Offer) -> Result<SessionDesc
     let mut making = JoinSet::new();
     making.spawn(make(Arc::clone(echo), offer, place));
     let made = timeout(echo.answer_timeout, making.join_next()).await;
-    let (caller, events, transceivers, place, answer) = match made {
+    let (caller, called, answer) = match made {
         Ok(Some(Ok(made))) => made?,
-        Ok(Some(Err(error))) => {
-            tracing::error!(%error, "an offer could not be answered");
-            return Err(Refusal::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "the answer failed by an error in this program",
-            ));
-        }
-        Ok(None) | Err(_) => {
-            return Err(Refusal::new(
-                StatusCode::GATEWAY_TIMEOUT,
-                format!("there was no answer within {:?}", echo.answer_timeout),
-            ));
-        }
+        Ok(Some(Err(error))) => return Err(failed(&error)),
+        Ok(None) | Err(_) => return Err(took_too_long(echo)),
     };
     echo.callers.arrived(&caller);
-    tokio::spawn(live(Arc::clone(echo), caller, events, transceivers, place));
-    Ok(answer)
+    tokio::spawn(live(Arc::clone(echo), Arc::clone(&caller), called));
+    Ok((answer, caller))
 }
 
-type Made = (
-    Arc<Caller>,
-    PeerEvents,
-    Vec<Transceiver>,
-    Place,
-    SessionDescription,
-);
+/// Answers a later offer of a caller, one at a time. One that the stack panics or hangs over ends the call.
+pub(super) async fn answer_again(
+    echo: &Arc<Echo>,
+    caller: Arc<Caller>,
+    offer: Offer,
+) -> Result<SessionDescription, Refusal> {
+    let Some(negotiation) = caller.negotiation().take() else {
+        return Err(Refusal::new(
+            StatusCode::CONFLICT,
+            "another offer of this caller is being answered; send one after the other",
+        ));
+    };
+    let (id, limit) = (caller.id, echo.answer_timeout);
+    // Goes on without the request, for an offer that is answered by half would leave the session in between.
+    let answering = tokio::spawn(async move {
+        let (negotiation, answer) = timeout(limit, negotiation.answer(&offer)).await.ok()?;
+        *caller.negotiation() = negotiation;
+        Some(answer)
+    });
+    match answering.await {
+        Ok(Some(Ok(answer))) => {
+            count(&echo.callers.totals.renegotiated);
+            echo.tell(id, "another offer was answered");
+            Ok(answer)
+        }
+        Ok(Some(Err(error))) => Err(Refusal::of(&error)),
+        Ok(None) => Err(took_too_long(echo)),
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+fn failed(error: &JoinError) -> Refusal {
+    tracing::error!(%error, "an offer could not be answered");
+    Refusal::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "the answer failed by an error in this program",
+    )
+}
+
+fn took_too_long(echo: &Echo) -> Refusal {
+    Refusal::new(
+        StatusCode::GATEWAY_TIMEOUT,
+        format!("there was no answer within {:?}", echo.answer_timeout),
+    )
+}
+
+/// What the task of a call needs beside the caller.
+#[derive(Debug)]
+struct Called {
+    events: PeerEvents,
+    tracks: mpsc::UnboundedReceiver<Transceiver>,
+    place: Place,
+}
+
+type Made = (Arc<Caller>, Called, SessionDescription);
 
 /// Makes the peer connection and its answer.
 async fn make(echo: Arc<Echo>, offer: Offer, place: Place) -> Result<Made, Refusal> {
     let began = Instant::now();
     let id = place.id;
+    let token = token()?;
     let config = PeerConfig {
         name: format!("caller {id}"),
         ..echo.peer.clone()
@@ -109,42 +162,54 @@ async fn make(echo: Arc<Echo>, offer: Offer, place: Place) -> Result<Made, Refus
     let made = async {
         let peer = PeerConnection::new(&*echo.backend, config, visavis_core::RealNet::shared()).await?;
         let events = peer.events();
-        peer.set_remote_description(offer.description.clone()).await?;
-        let transceivers = peer.transceivers().await?;
-        for transceiver in &transceivers {
-            let mid = transceiver.state().await?.mid;
-            // All others only receive, which is what an offer makes them.
-            if let Some(sent) = mid.and_then(|mid| offer.sent(&mid)) {
-                transceiver.set_direction(Direction::SendRecv).await?;
-                transceiver.set_codec_preferences(&[sent.codec]).await?;
+        let (negotiation, tracks) = Negotiation::new(peer.clone(), echo.names.clone());
+        let (negotiation, answer) = negotiation.answer(&offer).await;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                // Names that are still looked up would keep it alive.
+                peer.close().await;
+                return Err(error);
             }
-        }
-        peer.set_local_description(None).await?;
-        peer.gathered().await?;
-        let answer = peer
-            .local_description()
-            .ok_or_else(|| visavis_core::Error::closed("answer"))?;
-        Ok::<_, visavis_core::Error>((peer, events, transceivers, answer))
+        };
+        let caller = Caller {
+            id,
+            token,
+            began,
+            peer,
+            counts: Arc::default(),
+            negotiation: Mutex::new(negotiation),
+        };
+        let called = Called {
+            events,
+            tracks,
+            place,
+        };
+        Ok::<_, visavis_core::Error>((Arc::new(caller), called, answer))
     };
-    let (peer, events, transceivers, answer) = made.await.map_err(|error| Refusal::of(&error))?;
-    let caller = Caller {
-        id,
-        began,
-        peer,
-        counts: Arc::default(),
-    };
-    Ok((Arc::new(caller), events, transceivers, place, answer))
+    made.await.map_err(|error| Refusal::of(&error))
+}
+
+/// Nobody guesses it: 128 random bits.
+fn token() -> Result<String, Refusal> {
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| {
+        Refusal::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "this machine gives no random numbers",
+        )
+    })?;
+    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
 }
 
 /// The call from its answer to its end. Its place is free when this has ended, whatever happened.
-async fn live(
-    echo: Arc<Echo>,
-    caller: Arc<Caller>,
-    events: PeerEvents,
-    transceivers: Vec<Transceiver>,
-    place: Place,
-) {
-    let call = tokio::spawn(call(Arc::clone(&echo), Arc::clone(&caller), events, transceivers));
+async fn live(echo: Arc<Echo>, caller: Arc<Caller>, called: Called) {
+    let Called {
+        events,
+        tracks,
+        place,
+    } = called;
+    let call = tokio::spawn(call(Arc::clone(&echo), Arc::clone(&caller), events, tracks));
     let why = call.await.unwrap_or_else(|error| {
         tracing::error!(caller = caller.id, %error, "a call failed");
         "ended by an error in this program".to_owned()
@@ -171,6 +236,10 @@ async fn live(
         ),
     );
     drop((caller, place));
+    if echo.callers.is_empty() {
+        // Off the async threads, for it takes milliseconds.
+        tokio::task::spawn_blocking(memory::give_back);
+    }
 }
 
 /// Sends everything back until the call is over; why it is.
@@ -178,18 +247,10 @@ async fn call(
     echo: Arc<Echo>,
     caller: Arc<Caller>,
     mut events: PeerEvents,
-    transceivers: Vec<Transceiver>,
+    mut tracks: mpsc::UnboundedReceiver<Transceiver>,
 ) -> String {
     // Dropped, and so ended, with this function.
     let mut echoes = JoinSet::new();
-    for transceiver in transceivers {
-        let counts = Arc::clone(&caller.counts);
-        let (receiver, sender) = (transceiver.receiver(), transceiver.sender());
-        echoes.spawn(async move {
-            track::echo(receiver, sender, &counts).await;
-            Ok(())
-        });
-    }
     let room = Arc::new(Semaphore::new(channel::READ_AHEAD));
     let mut over = echo.over.subscribe();
     let mut connected = false;
@@ -205,6 +266,18 @@ async fn call(
                     Ok(Err(channel::Stuck)) => return "given up: it does not read what comes back".to_owned(),
                     Err(error) => tracing::error!(caller = caller.id, %error, "an echo failed"),
                 }
+                continue;
+            }
+            track = tracks.recv() => {
+                let Some(track) = track else {
+                    return "given up: an offer of it could not be answered".to_owned();
+                };
+                let counts = Arc::clone(&caller.counts);
+                // As long as the call, also while the caller does not send on it.
+                echoes.spawn(async move {
+                    track::echo(track.receiver(), track.sender(), &counts).await;
+                    Ok(())
+                });
                 continue;
             }
             event = events.next() => event,

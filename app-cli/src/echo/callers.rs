@@ -24,12 +24,14 @@ pub(super) struct Callers {
 /// What is counted since the start. What present callers have echoed is added when they end.
 #[derive(Debug, Default)]
 pub(super) struct Totals {
-    /// Requests to `POST /offer`.
+    /// Offers that came, the first ones of callers and later ones.
     pub(super) offers: AtomicU64,
     /// Of these, answered with an error.
     pub(super) refused: AtomicU64,
-    /// Of these, answered.
+    /// Of these, the first of a caller, and answered.
     pub(super) answered: AtomicU64,
+    /// Of these, a later one, and answered.
+    pub(super) renegotiated: AtomicU64,
     /// Callers who connected.
     pub(super) connected: AtomicU64,
     /// Callers who are gone.
@@ -83,6 +85,11 @@ impl Callers {
         })
     }
 
+    /// Whether every place is free.
+    pub(super) fn is_empty(&self) -> bool {
+        *self.taken.borrow() == 0
+    }
+
     /// Somebody got an answer.
     pub(super) fn arrived(&self, caller: &Arc<Caller>) {
         count(&self.totals.answered);
@@ -104,6 +111,11 @@ impl Callers {
         ] {
             total.fetch_add(count.load(Ordering::Relaxed), Ordering::Relaxed);
         }
+    }
+
+    /// The caller who got this token.
+    pub(super) fn find(&self, token: &str) -> Option<Arc<Caller>> {
+        self.lock().values().find(|caller| caller.token == token).cloned()
     }
 
     /// Those who are here, in the order in which they came.

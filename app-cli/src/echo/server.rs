@@ -4,15 +4,32 @@ use super::{Echo, caller, callers::count, offer::Offer, refusal::Refusal, stats}
 use axum::{
     Router,
     body::{Body, HttpBody},
-    extract::{Request, State},
+    extract::{Path, Request, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{Html, IntoResponse, Response},
     routing::{get, post},
 };
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
 use serde::Serialize;
-use std::{future::poll_fn, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, time::timeout};
+use std::{
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 /// The longest body that is read, in bytes.
 const MAX_BODY: usize = 64 * 1024;
@@ -22,6 +39,20 @@ const MAX_DRAINED: usize = 1024 * 1024;
 
 /// A body that takes longer than this to arrive is given up.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many connections there are at once; more wait for the operating system to hand them over. Each takes a file
+/// descriptor, which callers need as well.
+const MAX_CONNECTIONS: usize = 128;
+
+/// A connection that takes longer than this to say what it wants is closed.
+const HEADERS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A connection carries one request, and is closed after this long: so much for the headers, the body and the answer,
+/// and to take the answer.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(40);
+
+/// After an error that will not go away by itself at once, such as no file descriptor being left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 const PAGE: &str = include_str!("page.html");
 
@@ -47,14 +78,69 @@ impl Listening {
         format!("http://{}", self.address)
     }
 
-    /// Serves until it is over.
-    pub(super) async fn serve(self, echo: Arc<Echo>) -> io::Result<()> {
+    /// Serves until it is over and the last request is answered.
+    pub(super) async fn serve(self, echo: Arc<Echo>) {
         let mut over = echo.over.subscribe();
-        axum::serve(self.listener, routes(echo))
-            .with_graceful_shutdown(async move {
-                let _ = over.wait_for(|over| *over).await;
-            })
-            .await
+        let service = TowerToHyperService::new(routes(Arc::clone(&echo)));
+        let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let mut connections = JoinSet::new();
+        loop {
+            let accept = async {
+                let permit = Arc::clone(&room).acquire_owned().await;
+                (permit, self.listener.accept().await)
+            };
+            let (permit, accepted) = tokio::select! {
+                _ = over.wait_for(|over| *over) => break,
+                Some(_) = connections.join_next() => continue,
+                accepted = accept => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let (service, over) = (service.clone(), echo.over.subscribe());
+                    connections.spawn(async move {
+                        let _permit = permit;
+                        if timeout(CONNECTION_TIMEOUT, connection(stream, service, over))
+                            .await
+                            .is_err()
+                        {
+                            tracing::debug!("a connection was closed after {CONNECTION_TIMEOUT:?}");
+                        }
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection was not accepted");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        while connections.join_next().await.is_some() {}
+    }
+}
+
+/// One request and its answer.
+async fn connection(
+    stream: TcpStream,
+    service: TowerToHyperService<Router>,
+    mut over: watch::Receiver<bool>,
+) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_TIMEOUT)
+        .keep_alive(false);
+    let mut serving = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let is_over = async {
+        let _ = over.wait_for(|over| *over).await;
+    };
+    let served = tokio::select! {
+        served = serving.as_mut() => served,
+        () = is_over => {
+            // One that has asked for nothing yet ends here.
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection ended early");
     }
 }
 
@@ -62,6 +148,7 @@ fn routes(echo: Arc<Echo>) -> Router {
     Router::new()
         .route("/", get(async || Html(PAGE)))
         .route("/offer", post(offer).options(preflight))
+        .route("/callers/{token}/offer", post(later_offer).options(preflight))
         .route("/stats", get(stats))
         .route("/quit", post(quit))
         .fallback(no_such_page)
@@ -72,7 +159,8 @@ fn routes(echo: Arc<Echo>) -> Router {
 
 /// Pages from elsewhere may call, and nothing here is worth keeping.
 async fn common_headers(request: Request, next: Next) -> Response {
-    let shared = request.uri().path() == "/offer";
+    let path = request.uri().path();
+    let shared = path == "/offer" || path.starts_with("/callers/");
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -83,26 +171,52 @@ async fn common_headers(request: Request, next: Next) -> Response {
 }
 
 async fn offer(State(echo): State<Arc<Echo>>, body: Body) -> Response {
-    count(&echo.callers.totals.offers);
-    match answer(&echo, body).await {
-        Ok(response) => response,
-        Err(refusal) => {
-            count(&echo.callers.totals.refused);
-            tracing::info!(status = %refusal.status, "an offer was refused: {}", refusal.text);
-            refusal.into_response()
-        }
-    }
+    counted(&echo, first_answer(&echo, body).await)
 }
 
-async fn answer(echo: &Arc<Echo>, body: Body) -> Result<Response, Refusal> {
+async fn later_offer(State(echo): State<Arc<Echo>>, Path(token): Path<String>, body: Body) -> Response {
+    counted(&echo, next_answer(&echo, &token, body).await)
+}
+
+fn counted(echo: &Echo, answered: Result<Response, Refusal>) -> Response {
+    count(&echo.callers.totals.offers);
+    answered.unwrap_or_else(|refusal| {
+        count(&echo.callers.totals.refused);
+        tracing::info!(status = %refusal.status, "an offer was refused: {}", refusal.text);
+        refusal.into_response()
+    })
+}
+
+async fn first_answer(echo: &Arc<Echo>, body: Body) -> Result<Response, Refusal> {
+    let offer = read_offer(body).await?;
+    let (answer, caller) = caller::answer(echo, offer).await?;
+    let location = format!("/callers/{}/offer", caller.token);
+    let headers = [
+        (header::LOCATION, location),
+        (header::ACCESS_CONTROL_EXPOSE_HEADERS, "Location".to_owned()),
+    ];
+    Ok((headers, json(&answer)).into_response())
+}
+
+async fn next_answer(echo: &Arc<Echo>, token: &str, body: Body) -> Result<Response, Refusal> {
+    let offer = read_offer(body).await?;
+    let caller = echo.callers.find(token).ok_or_else(|| {
+        Refusal::new(
+            StatusCode::NOT_FOUND,
+            "there is no such caller, or no more; a new call begins with POST /offer",
+        )
+    })?;
+    Ok(json(&caller::answer_again(echo, caller, offer).await?))
+}
+
+async fn read_offer(body: Body) -> Result<Offer, Refusal> {
     let body = timeout(BODY_TIMEOUT, read(body)).await.map_err(|_| {
         Refusal::new(
             StatusCode::REQUEST_TIMEOUT,
             format!("the body did not arrive within {BODY_TIMEOUT:?}"),
         )
     })??;
-    let offer = Offer::read(&body)?;
-    Ok(json(&caller::answer(echo, offer).await?))
+    Offer::read(&body)
 }
 
 /// What a browser asks before a page from elsewhere may call.
@@ -146,8 +260,8 @@ async fn no_such_page(uri: Uri) -> Refusal {
 
 async fn wrong_method(method: Method, uri: Uri) -> Refusal {
     let takes = match uri.path() {
-        "/offer" | "/quit" => "POST",
-        _ => "GET",
+        "/" | "/stats" => "GET",
+        _ => "POST",
     };
     Refusal::new(
         StatusCode::METHOD_NOT_ALLOWED,

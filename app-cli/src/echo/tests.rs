@@ -1,4 +1,4 @@
-//! Offers that cannot be read, and stacks that fail over one.
+//! Offers that cannot be read, stacks that fail over one, and two at once.
 
 use super::{
     Echo, caller,
@@ -19,22 +19,33 @@ use std::{
     time::Duration,
 };
 use visavis_core::{
-    Backend, Capabilities, ChannelInit, Codec, Direction, Engine, EngineConfig, EventSink, MediaKind, Net,
-    PeerConfig, PeerConnection, RealNet, Result, SessionDescription,
+    Backend, Candidate, Capabilities, ChannelInit, ChannelPort, Codec, Direction, Engine, EngineConfig,
+    EngineStats, EventSink, MLine, MediaKind, Net, PeerConfig, PeerConnection, RealNet, Result, Sdp,
+    SessionDescription,
 };
 
-/// A stack that fails as it is told, and then works.
+/// A stack that fails as it is told, at its next engine or answer, and then works.
 #[derive(Debug)]
-struct Failing {
-    works: Arc<dyn Backend>,
-    fault: AtomicU8,
+struct Failing<T> {
+    works: T,
+    fault: Arc<AtomicU8>,
 }
 
 const PANIC: u8 = 1;
 const HANG: u8 = 2;
 
+impl<T> Failing<T> {
+    async fn fail_as_told(&self) {
+        match self.fault.swap(0, Ordering::Relaxed) {
+            PANIC => panic!("on purpose"),
+            HANG => pending().await,
+            _ => {}
+        }
+    }
+}
+
 #[async_trait]
-impl Backend for Failing {
+impl Backend for Failing<Arc<dyn Backend>> {
     fn name(&self) -> &'static str {
         self.works.name()
     }
@@ -49,12 +60,72 @@ impl Backend for Failing {
         net: Arc<dyn Net>,
         events: EventSink,
     ) -> Result<Box<dyn Engine>> {
-        match self.fault.swap(0, Ordering::Relaxed) {
-            PANIC => panic!("on purpose"),
-            HANG => pending().await,
-            _ => self.works.engine(config, net, events).await,
-        }
+        self.fail_as_told().await;
+        Ok(Box::new(Failing {
+            works: self.works.engine(config, net, events).await?,
+            fault: Arc::clone(&self.fault),
+        }))
     }
+}
+
+#[async_trait]
+impl Engine for Failing<Box<dyn Engine>> {
+    async fn make_offer(&mut self, want: &[MLine], ice_restart: bool) -> Result<Sdp> {
+        self.works.make_offer(want, ice_restart).await
+    }
+
+    async fn commit_offer(&mut self) -> Result<()> {
+        self.works.commit_offer().await
+    }
+
+    async fn discard_offer(&mut self) -> Result<()> {
+        self.works.discard_offer().await
+    }
+
+    async fn apply_answer(&mut self, answer: &Sdp) -> Result<()> {
+        self.works.apply_answer(answer).await
+    }
+
+    async fn answer(&mut self, offer: &Sdp, want: &[MLine]) -> Result<Sdp> {
+        let fault = Failing {
+            works: (),
+            fault: Arc::clone(&self.fault),
+        };
+        fault.fail_as_told().await;
+        self.works.answer(offer, want).await
+    }
+
+    async fn commit_answer(&mut self) -> Result<()> {
+        self.works.commit_answer().await
+    }
+
+    async fn add_candidate(&mut self, candidate: &Candidate) -> Result<()> {
+        self.works.add_candidate(candidate).await
+    }
+
+    fn open_channel(&mut self, port: ChannelPort) -> Result<()> {
+        self.works.open_channel(port)
+    }
+
+    async fn stats(&mut self) -> EngineStats {
+        self.works.stats().await
+    }
+
+    async fn close(&mut self) {
+        self.works.close().await;
+    }
+}
+
+/// An echo of one caller over such a stack, and what tells the stack to fail.
+fn failing() -> (Arc<Echo>, Arc<AtomicU8>) {
+    let fault = Arc::<AtomicU8>::default();
+    let backend = Failing {
+        works: Arc::clone(&backends::all()[0]),
+        fault: Arc::clone(&fault),
+    };
+    let mut echo = Echo::new(Arc::new(backend), PeerConfig::loopback(), 1);
+    echo.answer_timeout = Duration::from_secs(2);
+    (Arc::new(echo), fault)
 }
 
 /// An offer of a channel and a video.
@@ -80,26 +151,20 @@ fn read(description: &SessionDescription) -> std::result::Result<Offer, Refusal>
 
 #[tokio::test]
 async fn a_stack_that_panics_or_hangs_costs_one_caller() {
-    let failing = Arc::new(Failing {
-        works: Arc::clone(&backends::all()[0]),
-        fault: AtomicU8::new(0),
-    });
-    let mut echo = Echo::new(Arc::clone(&failing) as _, PeerConfig::loopback(), 1);
-    echo.answer_timeout = Duration::from_secs(2);
-    let echo = Arc::new(echo);
+    let (echo, next_fault) = failing();
     let offer = written().await;
     for (fault, status) in [
         (PANIC, StatusCode::INTERNAL_SERVER_ERROR),
         (HANG, StatusCode::GATEWAY_TIMEOUT),
     ] {
-        failing.fault.store(fault, Ordering::Relaxed);
+        next_fault.store(fault, Ordering::Relaxed);
         let answer = caller::answer(&echo, read(&offer).expect("it reads")).await;
         assert_eq!(answer.expect_err("it fails").status, status);
     }
     // There is one place, and it is free again.
     echo.callers.none_left().await;
     let answer = caller::answer(&echo, read(&offer).expect("it reads")).await;
-    assert!(answer.expect("an answer").sdp.contains("a=candidate:"));
+    assert!(answer.expect("an answer").0.sdp.contains("a=candidate:"));
     let full = caller::answer(&echo, read(&offer).expect("it reads")).await;
     assert_eq!(
         full.expect_err("no place").status,
@@ -107,6 +172,30 @@ async fn a_stack_that_panics_or_hangs_costs_one_caller() {
     );
     echo.over.send_replace(true);
     echo.callers.none_left().await;
+}
+
+#[tokio::test]
+async fn later_offers_are_answered_one_at_a_time() {
+    let (echo, next_fault) = failing();
+    let offer = written().await;
+    for (fault, status) in [
+        (PANIC, StatusCode::INTERNAL_SERVER_ERROR),
+        (HANG, StatusCode::GATEWAY_TIMEOUT),
+    ] {
+        let (_, caller) = caller::answer(&echo, read(&offer).expect("it reads"))
+            .await
+            .expect("an answer");
+        let again = || caller::answer_again(&echo, Arc::clone(&caller), read(&offer).expect("it reads"));
+        let (first, second) = tokio::join!(again(), again());
+        assert!(first.expect("an answer").sdp.contains("a=candidate:"));
+        assert_eq!(second.expect_err("its turn comes").status, StatusCode::CONFLICT);
+        again().await.expect("its turn has come");
+        assert!(echo.callers.find(&caller.token).is_some());
+        next_fault.store(fault, Ordering::Relaxed);
+        assert_eq!(again().await.expect_err("it fails").status, status);
+        echo.callers.none_left().await;
+        assert!(echo.callers.find(&caller.token).is_none(), "the call is over");
+    }
 }
 
 #[tokio::test]

@@ -71,6 +71,8 @@ pub(crate) struct SideMedia {
     audio_sender: Option<AudioSender>,
     video: Option<VideoIn>,
     audio: Option<AudioIn>,
+    /// When this side stopped sending.
+    stopped: Option<Instant>,
     problems: Vec<String>,
 }
 
@@ -204,6 +206,7 @@ impl SideMedia {
         if self.video_sender.is_none() && self.audio_sender.is_none() {
             return;
         }
+        self.stopped = Some(Instant::now());
         if let Some(sender) = &mut self.video_sender {
             let _ = timeout(STOP_PATIENCE, sender.stop()).await;
         }
@@ -246,7 +249,7 @@ impl SideMedia {
             audio_packets_sent: self.audio_sender.as_ref().map(|s| s.stats().sent),
             video: self.video.as_ref().map(|v| {
                 let stats = v.receiver.stats();
-                VideoSeen::new(&stats, v.track.stats(), &(v.seen)(), video_rtp)
+                VideoSeen::new(&stats, v.track.stats(), &(v.seen)(), self.stopped, video_rtp)
             }),
             audio: self.audio.as_ref().map(|a| {
                 let stats = a.receiver.stats();

@@ -25,6 +25,9 @@ pub(super) struct Seen {
     /// Pictures with a lower number than the one before.
     pub(super) backwards: u64,
     last: Option<u32>,
+    /// When the last picture came that was not the one before again.
+    last_new: Option<Instant>,
+    longest_gap: Option<Duration>,
     reports: Option<Reports<VideoReport>>,
 }
 
@@ -34,7 +37,22 @@ impl Seen {
         self.reports.as_ref().map(Reports::report)
     }
 
-    fn take(&mut self, number: Option<u32>) {
+    /// The longest time between two new pictures; until `end` from the last one, if more were to come until then.
+    pub(super) fn longest_gap(&self, end: Option<Instant>) -> Option<Duration> {
+        let last = self
+            .last_new
+            .zip(end)
+            .map(|(last, end)| end.saturating_duration_since(last));
+        self.longest_gap.max(last)
+    }
+
+    fn take(&mut self, number: Option<u32>, at: Instant) {
+        if (number.is_none() || number != self.last)
+            && let Some(last) = self.last_new.replace(at)
+        {
+            let gap = at.saturating_duration_since(last);
+            self.longest_gap = self.longest_gap.max(Some(gap));
+        }
         let Some(number) = number else {
             self.unreadable += 1;
             return;
@@ -84,7 +102,7 @@ impl PatternCheck {
 impl VideoSink for PatternCheck {
     fn show(&mut self, frame: &VideoFrame, at: Instant) -> Result<()> {
         let number = Pattern::read_number(frame);
-        lock(&self.seen).take(number);
+        lock(&self.seen).take(number, at);
         if self.verifier.is_none()
             && let Some(number) = number
             && let Some(verifier) = self.verifier(number, frame)
@@ -130,7 +148,29 @@ mod tests {
             check.show(&pattern.frame(3), began + last.time).unwrap();
             let seen = seen();
             assert_eq!((seen.readable, seen.repeated, seen.backwards), (22, 1, 1));
+            assert_eq!(
+                seen.longest_gap(None).unwrap().as_millis(),
+                (1_000.0 / fps) as u128
+            );
         }
+    }
+
+    #[test]
+    fn a_picture_that_stands_still_is_a_gap() {
+        let pattern = Pattern::new(64, 48, FrameRate::from_fps(30.0).unwrap()).unwrap();
+        let mut check = PatternCheck::default();
+        let seen = check.seen();
+        let began = Instant::now();
+        let end = |ms| Some(began + Duration::from_millis(ms));
+        assert_eq!(seen().longest_gap(end(5_000)), None, "there was no first picture");
+        // Number 1 comes again and again.
+        for (number, ms) in [(0, 0), (1, 100), (1, 600), (1, 1_200), (2, 1_400), (3, 1_500)] {
+            let frame = pattern.frame(number);
+            check.show(&frame, began + Duration::from_millis(ms)).unwrap();
+        }
+        assert_eq!(seen().longest_gap(None), Some(Duration::from_millis(1_300)));
+        assert_eq!(seen().longest_gap(end(1_600)), Some(Duration::from_millis(1_300)));
+        assert_eq!(seen().longest_gap(end(4_000)), Some(Duration::from_millis(2_500)));
     }
 
     #[test]

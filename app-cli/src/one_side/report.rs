@@ -1,13 +1,18 @@
 //! What one side knows of the media: what it sent, what arrived, and what it thinks of that.
 
 use super::pattern::Seen;
+use crate::numbers::millis;
 use serde::Serialize;
+use tokio::time::Instant;
 use visavis_core::{Codec, InboundStats};
 use visavis_media::{
     pipeline::{AudioReceiveStats, VideoReceiveStats},
     session::Psnr,
     sink::{AudioReport, VideoReport},
 };
+
+/// A picture that stands still for longer than this, in milliseconds, is one that a person takes for frozen.
+const FROZEN_MS: f64 = 1_000.0;
 
 /// How strict the judgement is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +63,8 @@ pub(crate) struct VideoSeen {
     pub(crate) repeated: u64,
     /// Numbers between the first and the last that never came.
     pub(crate) missing: Option<u64>,
+    /// The longest time without a new picture after the first one, to the end of our own sending if we sent.
+    pub(crate) longest_gap_ms: Option<f64>,
     /// How close the pictures are to those of a pattern of their size.
     pub(crate) psnr_db: Option<Psnr>,
     #[serde(skip)]
@@ -85,6 +92,7 @@ impl VideoSeen {
         stats: &VideoReceiveStats,
         inbound: InboundStats,
         seen: &Seen,
+        stopped: Option<Instant>,
         rtp_received: Option<u64>,
     ) -> Self {
         let compared = seen.compared();
@@ -103,6 +111,7 @@ impl VideoSeen {
             numbers_in_order: (seen.readable > 0).then_some(seen.backwards == 0),
             repeated: seen.repeated,
             missing: compared.as_ref().map(|report| report.missing),
+            longest_gap_ms: seen.longest_gap(stopped).map(millis),
             psnr_db: compared.as_ref().and_then(|r| r.psnr_luma_db).map(|psnr| Psnr {
                 mean: rounded(psnr.mean),
                 min: rounded(psnr.min),
@@ -137,6 +146,9 @@ impl VideoSeen {
         }
         if self.numbers_in_order == Some(false) {
             found.push("the pictures did not come back in order".into());
+        }
+        if let Some(gap) = self.longest_gap_ms.filter(|gap| *gap > FROZEN_MS) {
+            found.push(format!("for {gap:.0} ms no new picture came back"));
         }
         found
     }
@@ -217,6 +229,7 @@ impl SideReport {
                 }
                 _ => {}
             }
+            parts.extend(video.longest_gap_ms.map(|gap| format!("longest gap {gap:.0} ms")));
             lines.push(format!("pictures: {}", parts.join(", ")));
         }
         if let Some(audio) = &self.audio {

@@ -1,13 +1,13 @@
 //! `visavis echo`, called by both stacks over real sockets.
 
-mod http;
 mod load;
+mod renegotiate;
 mod server;
 
-use http::Reply;
+use crate::{http::Reply, server::Server};
 use serde_json::{Value, json};
-use server::{Server, backend};
-use std::time::Duration;
+use server::{backend, request};
+use std::{io::Read, net::TcpStream, time::Duration};
 use tokio::time::{Instant, sleep, sleep_until};
 use visavis_core::{
     ChannelInit, Codec, ConnectionState, DataChannel, Direction, Message, PeerConfig, PeerConnection,
@@ -22,8 +22,8 @@ const STACKS: [&str; 2] = ["str0m", "webrtc-rs"];
 
 /// Somebody who calls.
 #[derive(Debug)]
-struct Caller {
-    peer: PeerConnection,
+pub(crate) struct Caller {
+    pub(crate) peer: PeerConnection,
     channel: DataChannel,
     transceivers: Vec<Transceiver>,
 }
@@ -34,7 +34,7 @@ impl Caller {
         Self::with(stack, codecs, PeerConfig::loopback()).await
     }
 
-    async fn with(stack: &str, codecs: &[Codec], config: PeerConfig) -> Self {
+    pub(crate) async fn with(stack: &str, codecs: &[Codec], config: PeerConfig) -> Self {
         let peer = PeerConnection::new(&*backend(stack), config, RealNet::shared()).await;
         let peer = peer.expect("a peer");
         let channel = peer.create_data_channel(ChannelInit::new("echo")).await;
@@ -54,7 +54,7 @@ impl Caller {
     }
 
     /// The offer with all its candidates, as JSON.
-    async fn offer(&self) -> Value {
+    pub(crate) async fn offer(&self) -> Value {
         let set = self.peer.set_local_description(None).await;
         set.expect("an offer");
         deadline("gathering", self.peer.gathered())
@@ -82,7 +82,7 @@ impl Caller {
     }
 
     /// Sends a message and checks that it comes back.
-    async fn echo(&self, message: impl Into<Message>) {
+    pub(crate) async fn echo(&self, message: impl Into<Message>) {
         let message = message.into();
         deadline("an open channel", self.channel.opened())
             .await
@@ -337,7 +337,7 @@ async fn whoever_never_connects_or_falls_silent_is_given_up() {
             async move {
                 let caller = Caller::new("str0m", &[]).await;
                 let offer = caller.offer().await.to_string();
-                let reply = http::request(server, "POST", "/offer", &[], &offer).await;
+                let reply = request(server, "POST", "/offer", &[], &offer).await;
                 caller.connect(&reply).await;
                 caller.echo("one").await;
                 caller
@@ -361,11 +361,46 @@ async fn many_call_at_once() {
         let server = Server::start(&format!("--backend {stack}"));
         let seen = load::calls(&server, 20, Duration::from_secs(2)).await;
         assert!(seen.frames > 20 * 30, "{seen:?}");
-        server.empty().await;
+        let few = load::memory_at_rest(&server, u64::MAX).await;
+        let seen = load::calls(&server, 60, Duration::from_secs(1)).await;
+        assert!(seen.frames > 60 * 10, "{seen:?}");
+        load::memory_at_rest(&server, few).await;
         let totals = &server.stats().await["totals"];
-        assert_eq!(totals["connected"], 20, "{totals}");
-        assert_eq!(totals["ended"], 20, "{totals}");
+        assert_eq!(totals["connected"], 80, "{totals}");
+        assert_eq!(totals["ended"], 80, "{totals}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_ask_for_nothing_are_few_and_end() {
+    let server = Server::start("");
+    let before = load::files(server.pid());
+    let idle: Vec<_> = (0..200)
+        .map(|_| TcpStream::connect(server.address()).expect("the system takes it"))
+        .collect();
+    // Waits behind them.
+    let stats = server.stats();
+    let most = async {
+        let mut most = 0;
+        loop {
+            most = load::files(server.pid()).max(most);
+            assert!(most <= before + 140, "{most} files, {before} before");
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        stats = stats => assert_eq!(stats["callers"], json!([])),
+        () = most => unreachable!("it goes on"),
+    }
+    let ended = tokio::task::spawn_blocking(move || {
+        for mut stream in idle {
+            let limit = stream.set_read_timeout(Some(Duration::from_secs(30)));
+            limit.expect("a limit");
+            let mut said = Vec::new();
+            stream.read_to_end(&mut said).expect("it ends");
+        }
+    });
+    ended.await.expect("all have ended");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

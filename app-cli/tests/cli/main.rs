@@ -2,12 +2,16 @@
 
 #[cfg(all(feature = "str0m", feature = "webrtc-rs"))]
 mod echo;
+mod http;
 mod media;
+#[cfg(all(target_os = "linux", feature = "str0m", feature = "webrtc-rs"))]
+mod names;
 mod probe;
 #[cfg(unix)]
 mod pty;
 #[cfg(all(unix, feature = "str0m", feature = "webrtc-rs"))]
 mod screen;
+mod server;
 mod shell;
 #[cfg(unix)]
 mod terminal;

@@ -10,14 +10,14 @@ use std::{
 };
 
 /// One side, running.
-struct Side {
+pub(crate) struct Side {
     child: Child,
     stdout: BufReader<ChildStdout>,
     name: String,
 }
 
 impl Side {
-    fn start(args: &str) -> Self {
+    pub(crate) fn start(args: &str) -> Self {
         let mut child = visavis(args).stdin(Stdio::piped()).spawn().expect("visavis runs");
         let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         Self {
@@ -28,20 +28,20 @@ impl Side {
     }
 
     /// What it prints to be copied.
-    fn blob(&mut self) -> String {
+    pub(crate) fn blob(&mut self) -> String {
         let mut line = String::new();
         self.stdout.read_line(&mut line).expect("UTF-8");
         assert!(!line.is_empty(), "visavis {} prints nothing", self.name);
         line
     }
 
-    fn paste(&mut self, text: &str) {
+    pub(crate) fn paste(&mut self, text: &str) {
         let stdin = self.child.stdin.as_mut().expect("it is piped");
         stdin.write_all(text.as_bytes()).expect("it reads");
     }
 
     /// The exit code, the second line of the output, and what was said on standard error.
-    fn end(mut self) -> (Option<i32>, Value, String) {
+    pub(crate) fn end(mut self) -> (Option<i32>, Value, String) {
         drop(self.child.stdin.take());
         let (tell, told) = mpsc::channel();
         let mut stdout = self.stdout;
@@ -59,7 +59,7 @@ impl Side {
 }
 
 /// A call by copy and paste; the reports of both.
-fn call(offer: &str, answer: &str, edit: impl Fn(&str) -> String) -> [Value; 2] {
+pub(crate) fn call(offer: &str, answer: &str, edit: impl Fn(&str) -> String) -> [Value; 2] {
     let mut offerer = Side::start(&format!("offer --json {offer}"));
     let mut answerer = Side::start(&format!("answer --json {answer}"));
     answerer.paste(&edit(&offerer.blob()));

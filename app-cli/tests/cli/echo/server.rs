@@ -1,59 +1,39 @@
-//! A server in a process of its own.
+//! What the tests ask a server, and wait for.
 
-use super::http::{self, Reply};
-use serde_json::Value;
-use std::{
-    io::{BufRead, BufReader},
-    net::SocketAddr,
-    process::{Child, ChildStdout},
-    sync::Arc,
-    time::Duration,
+use crate::{
+    http::{self, Reply},
+    server::Server,
 };
+use serde_json::Value;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 use visavis_core::Backend;
 
 /// Callers that are not gone after this long stay.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A running `visavis echo`; killed when it is dropped.
-pub(super) struct Server {
-    child: Child,
-    address: SocketAddr,
-    // Open for as long as it runs.
-    _stdout: BufReader<ChildStdout>,
+/// Asks, off the async threads.
+pub(super) async fn request(
+    server: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Reply {
+    let own = |text: &str| text.to_owned();
+    let (method, path, body) = (own(method), own(path), own(body));
+    let headers: Vec<_> = headers
+        .iter()
+        .map(|(name, value)| (own(name), own(value)))
+        .collect();
+    let asked = tokio::task::spawn_blocking(move || {
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (&**name, &**value)).collect();
+        http::request(server, &method, &path, &headers, &body)
+    });
+    asked.await.expect("a request")
 }
 
 impl Server {
-    /// Starts it on a free port and waits until it listens.
-    pub(super) fn start(args: &str) -> Self {
-        let mut child = crate::visavis(&format!("echo --port 0 {args}"))
-            .stderr(std::process::Stdio::inherit())
-            .spawn()
-            .expect("visavis runs");
-        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
-        let mut line = String::new();
-        stdout.read_line(&mut line).expect("a line");
-        let ready: Value = serde_json::from_str(&line).expect("a line of JSON");
-        let url = ready["listening"].as_str().expect("where it listens");
-        let mut address: SocketAddr = url
-            .strip_prefix("http://")
-            .expect("a URL")
-            .parse()
-            .expect("an address");
-        if address.ip().is_unspecified() {
-            address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
-        }
-        Self {
-            child,
-            address,
-            _stdout: stdout,
-        }
-    }
-
-    pub(super) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -65,23 +45,23 @@ impl Server {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Reply {
-        http::request(self.address, method, path, headers, body).await
+        request(self.address(), method, path, headers, body).await
     }
 
     /// Sends an offer.
-    pub(super) async fn post(&self, offer: &Value) -> Reply {
+    pub(crate) async fn post(&self, offer: &Value) -> Reply {
         let json = [("Content-Type", "application/json")];
         self.request("POST", "/offer", &json, &offer.to_string()).await
     }
 
-    pub(super) async fn stats(&self) -> Value {
+    pub(crate) async fn stats(&self) -> Value {
         let reply = self.request("GET", "/stats", &[], "").await;
         assert_eq!(reply.status, 200, "{}", reply.body);
         reply.json()
     }
 
     /// The stats when they are as wanted.
-    pub(super) async fn stats_when(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn stats_when(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         let began = Instant::now();
         loop {
             let stats = self.stats().await;
@@ -94,7 +74,7 @@ impl Server {
     }
 
     /// Waits until nobody calls any more.
-    pub(super) async fn empty(&self) {
+    pub(crate) async fn empty(&self) {
         self.stats_when(|stats| stats["callers"] == serde_json::json!([]))
             .await;
     }
@@ -109,13 +89,6 @@ impl Server {
             assert!(began.elapsed() < PATIENCE, "it does not end");
             sleep(Duration::from_millis(20)).await;
         }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

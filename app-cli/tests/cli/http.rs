@@ -31,8 +31,8 @@ impl Reply {
     }
 }
 
-/// Asks, off the async threads.
-pub(super) async fn request(
+/// Asks, and waits for the answer.
+pub(super) fn request(
     server: SocketAddr,
     method: &str,
     path: &str,
@@ -41,21 +41,13 @@ pub(super) async fn request(
 ) -> Reply {
     let headers: String = headers
         .iter()
-        .flat_map(|(name, value)| {
-            [
-                *name, ": ", *value, "
-",
-            ]
-        })
+        .flat_map(|(name, value)| [*name, ": ", *value, "\r\n"])
         .collect();
     let head = format!(
         "{method} {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n",
         body.len()
     );
-    let (what, body) = (format!("{method} {path}"), body.to_owned());
-    let asked = tokio::task::spawn_blocking(move || ask(server, &head, &body));
-    let reply = asked.await.expect("a request");
-    reply.unwrap_or_else(|error| panic!("{what}: {error}"))
+    ask(server, &head, body).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
 }
 
 fn ask(server: SocketAddr, head: &str, body: &str) -> io::Result<Reply> {
