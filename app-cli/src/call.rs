@@ -4,6 +4,7 @@ use crate::{
     args::CallArgs,
     backends, media,
     narrate::Narrator,
+    net::{self, Nets},
     numbers::millis,
     out::{BOLD, Out, Progress, paint, style_of},
     outcome::{Ended, end, fail, fail_at},
@@ -71,6 +72,7 @@ pub(crate) async fn run(args: &CallArgs, out: &mut Out) -> io::Result<u8> {
 /// A pair that calls again and again.
 struct Caller {
     pair: SamePage,
+    nets: Nets,
     names: [&'static str; 2],
     ice: IceMode,
     plan: MediaPlan,
@@ -88,10 +90,12 @@ impl Caller {
         };
         let (offerer, answerer) = (backend(offerer)?, backend(answerer)?);
         let config = args.pair_config(&args.plan());
+        let nets = Nets::new(args.net, args.net_seed);
         Ok(Self {
             names: [offerer.name(), answerer.name()],
             ice: config.ice,
-            pair: SamePage::new(offerer, answerer, config),
+            pair: SamePage::on(offerer, answerer, nets.hosts(), config),
+            nets,
             plan: args.plan(),
             duration: args.duration(),
             patience: args.timeout,
@@ -126,8 +130,13 @@ impl Caller {
         } else {
             format!("texts for {:?}", self.duration)
         };
+        let network = self
+            .nets
+            .about()
+            .map(|bad| format!("a bad network ({}), ", bad.impairments));
+        let network = network.unwrap_or_default();
         out.line(format!(
-            "{} calls {}: {ice} on {bind}, a data channel, {texts}",
+            "{} calls {}: {ice} on {bind}, {network}a data channel, {texts}",
             paint(style_of(Side::Offerer), format!("{offerer} (offerer)")),
             paint(style_of(Side::Answerer), format!("{answerer} (answerer)")),
         ))?;
@@ -156,6 +165,7 @@ impl Caller {
             out.line(paint(BOLD, heading))?;
         }
         let (tasks, cpu) = (alive_tasks(), Cpu::start());
+        let carried = self.nets.counts();
         let steps = (!quiet).then(|| self.pair.events());
         let (mut narrator, tell) = Narrator::new(steps, self.ice);
         match narrator.during(out, self.connect()).await? {
@@ -188,6 +198,8 @@ impl Caller {
                 end(&mut report, ended);
             }
         }
+        report.net = self.nets.about().cloned();
+        [report.offerer.network, report.answerer.network] = net::since(self.nets.counts(), carried);
         resources::count(&mut report, tasks).await;
         Ok(report)
     }

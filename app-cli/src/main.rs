@@ -12,6 +12,7 @@ mod echo;
 mod log;
 mod media;
 mod narrate;
+mod net;
 mod numbers;
 mod one_side;
 mod out;

@@ -4,12 +4,16 @@ mod text;
 
 pub(crate) use text::table;
 
-use crate::numbers::{Spread, millis};
+use crate::{
+    net::BadNet,
+    numbers::{Spread, millis},
+};
 use serde::{Serialize, Serializer};
 use std::{net::SocketAddr, time::Duration};
 use tokio::time::Instant;
 use visavis_core::{
     CandidateType, ChannelStats, EngineStats, IceMode, Mark, SelectedPair, Side, StatsReport, Timeline,
+    net::impair::PathCounts,
 };
 use visavis_media::session::MediaReport;
 
@@ -31,6 +35,8 @@ pub(crate) struct Report {
     pub(crate) setup_ms: Option<f64>,
     pub(crate) hang_up_ms: Option<f64>,
     pub(crate) messages: Messages,
+    /// What was bad on purpose.
+    pub(crate) net: Option<BadNet>,
     pub(crate) offerer: PeerReport,
     pub(crate) answerer: PeerReport,
     /// `offerer_to_answerer` and `answerer_to_offerer`.
@@ -77,6 +83,8 @@ pub(crate) struct PeerReport {
     pub(crate) messages_sent: Option<u64>,
     pub(crate) messages_received: Option<u64>,
     pub(crate) messages_dropped: Option<u64>,
+    /// What a network that is bad on purpose did to what this side sent.
+    pub(crate) network: Option<PathCounts>,
 }
 
 /// The candidate pair that carried the traffic, as this side sees it.
@@ -180,6 +188,7 @@ impl Report {
             setup_ms: None,
             hang_up_ms: None,
             messages: Messages::default(),
+            net: None,
             offerer: peer(stacks[0]),
             answerer: peer(stacks[1]),
             media: MediaReport::default(),

@@ -9,7 +9,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
-use visavis_core::{IceMode, PairConfig, PeerConfig};
+use visavis_core::{IceMode, PairConfig, PeerConfig, net::impair::Impairments};
 use visavis_media::session::MediaPlan;
 
 /// The longest that can be asked for.
@@ -38,6 +38,24 @@ pub(crate) struct CallArgs {
     /// A call that takes longer than this to open its channel has failed
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10s", help_heading = "Network")]
     pub(crate) timeout: Duration,
+
+    /// Make the network bad, such as loss=5%,delay=40ms,jitter=10ms,rate=2Mbps
+    ///
+    /// Both ways alike, before the sockets of this machine. Or a preset, and what differs from it: wifi, 4g, satellite,
+    /// lossy, such as `4g,loss=10%`. There are delay, jitter, loss, burst (how many are lost in a row on average),
+    /// reorder, duplicate, corrupt, rate, queue (how long a datagram waits at most for the rate) and mtu.
+    #[arg(long, value_name = "WHAT", help_heading = "Network")]
+    pub(crate) net: Option<Impairments>,
+
+    /// What --net does by chance follows from this number
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        requires = "net",
+        help_heading = "Network"
+    )]
+    pub(crate) net_seed: u64,
 
     /// How long it lasts once it is up, such as 500ms, 3s or 1m [default: 3s; 0s for several calls]
     ///

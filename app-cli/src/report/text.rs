@@ -2,7 +2,7 @@
 
 use super::{ExitReason, PHASES, Report};
 use crate::{
-    media,
+    media, net,
     numbers::Spread,
     out::{BOLD, DIM, Out, paint, style_of},
 };
@@ -76,6 +76,14 @@ impl Report {
             );
             row(&label, sent)?;
             row("", received)?;
+        }
+        if let Some(bad) = &self.net {
+            row("network", format!("{}, seed {}", bad.impairments, bad.seed))?;
+        }
+        for (side, peer) in [(Side::Offerer, &self.offerer), (Side::Answerer, &self.answerer)] {
+            if let Some(counts) = &peer.network {
+                row(&format!("  from the {side}"), net::words(counts))?;
+            }
         }
         media::summary(&self.media, out)?;
         let mut row = |label: &str, value: String| out.line(format!("  {label:<18}  {value}"));

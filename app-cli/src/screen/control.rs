@@ -13,6 +13,7 @@ use crate::{
     backends,
     log::Lines,
     media,
+    net::Nets,
     numbers::millis,
     signals::Interrupt,
     steps,
@@ -582,7 +583,8 @@ fn pair(args: &CallArgs, setup: &Setup) -> SamePage {
     });
     let mut config = args.pair_config(&setup.plan);
     config.ice = setup.ice;
-    SamePage::new(offerer, answerer, config)
+    let nets = Nets::new(args.net, args.net_seed);
+    SamePage::on(offerer, answerer, nets.hosts(), config)
 }
 
 /// Reads the terminal in a thread of its own.

@@ -6,6 +6,7 @@ mod http;
 mod media;
 #[cfg(all(target_os = "linux", feature = "str0m", feature = "webrtc-rs"))]
 mod names;
+mod net;
 mod probe;
 #[cfg(unix)]
 mod pty;

@@ -1,6 +1,7 @@
 //! What a bad network does to datagrams, as a function of a seed, a link and the number of the datagram on it.
 
-use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
+use serde::Serialize;
+use std::{fmt, iter::Sum, net::IpAddr, ops::Sub, str::FromStr, time::Duration};
 use tokio::time::Instant;
 
 /// What waits at a bottleneck, unless it is set: a common router's quarter of a second.
@@ -194,7 +195,7 @@ fn rate(text: &str) -> Result<u64, String> {
 }
 
 /// What became of the datagrams of a path.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct PathCounts {
     /// Datagrams that were sent.
     pub sent: u64,
@@ -219,17 +220,32 @@ impl PathCounts {
     }
 }
 
-impl std::iter::Sum for PathCounts {
+impl PathCounts {
+    fn with(self, other: Self, each: impl Fn(u64, u64) -> u64) -> Self {
+        Self {
+            sent: each(self.sent, other.sent),
+            lost: each(self.lost, other.lost),
+            queue_full: each(self.queue_full, other.queue_full),
+            too_large: each(self.too_large, other.too_large),
+            duplicated: each(self.duplicated, other.duplicated),
+            reordered: each(self.reordered, other.reordered),
+            corrupted: each(self.corrupted, other.corrupted),
+        }
+    }
+}
+
+impl Sum for PathCounts {
     fn sum<I: Iterator<Item = Self>>(paths: I) -> Self {
-        paths.fold(Self::default(), |a, b| Self {
-            sent: a.sent + b.sent,
-            lost: a.lost + b.lost,
-            queue_full: a.queue_full + b.queue_full,
-            too_large: a.too_large + b.too_large,
-            duplicated: a.duplicated + b.duplicated,
-            reordered: a.reordered + b.reordered,
-            corrupted: a.corrupted + b.corrupted,
-        })
+        paths.fold(Self::default(), |a, b| a.with(b, u64::wrapping_add))
+    }
+}
+
+impl Sub for PathCounts {
+    type Output = Self;
+
+    /// What came after `earlier`.
+    fn sub(self, earlier: Self) -> Self {
+        self.with(earlier, u64::saturating_sub)
     }
 }
 
