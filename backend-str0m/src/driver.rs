@@ -4,7 +4,8 @@ use crate::{
     channels::Channels,
     convert,
     driven::{Driven, Occurrence},
-    error,
+    dtls, error,
+    gate::Gate,
     ice::{FirstCheck, Liveness},
     media::Tracks,
     negotiate::{Announce, Applied, Negotiation},
@@ -13,6 +14,7 @@ use crate::{
 use std::{
     collections::{HashMap, VecDeque},
     net::SocketAddr,
+    sync::Arc,
     time::Duration,
 };
 use str0m::{
@@ -30,9 +32,8 @@ use visavis_core::{
     Result, Sdp, SelectedPair,
 };
 
-/// While an application is behind with reading, this many DTLS datagrams wait; more are dropped, and SCTP sends
-/// them again. About what SCTP's window of 1 MiB lets a peer send.
-const MAX_HELD: usize = 1024;
+/// So many datagrams wait when the peer has said goodbye and an application is behind with reading.
+const MAX_HELD: usize = 64;
 
 /// str0m may ask for time to pass at once, again and again; after this many in a row the task sleeps a little.
 const IMMEDIATE_TIMEOUTS: usize = 4;
@@ -63,6 +64,7 @@ pub(crate) enum Command {
 #[derive(Debug)]
 pub(crate) struct Driver {
     driven: Driven,
+    gate: Arc<Gate>,
     sockets: Sockets,
     locals: Vec<str0m::Candidate>,
     negotiation: Negotiation,
@@ -70,6 +72,7 @@ pub(crate) struct Driver {
     tracks: Tracks,
     liveness: Liveness,
     first_check: FirstCheck,
+    /// The peer's goodbye, until all that it sent before has been read.
     held: VecDeque<Held>,
     dtls: DtlsState,
     stats: Option<PeerStats>,
@@ -90,6 +93,7 @@ struct Held {
 impl Driver {
     pub(crate) fn new(
         driven: Driven,
+        gate: Arc<Gate>,
         sockets: Sockets,
         tracks: Tracks,
         disconnected_after: Duration,
@@ -98,6 +102,7 @@ impl Driver {
     ) -> Self {
         let mut driver = Self {
             driven,
+            gate,
             sockets,
             locals: Vec::new(),
             negotiation: Negotiation::default(),
@@ -340,15 +345,19 @@ impl Driver {
                 continue;
             }
             let is_dtls = datagram.first().is_some_and(|b| (20..64).contains(b));
-            if is_dtls && (!self.held.is_empty() || self.channels.is_paused()) {
-                if self.held.len() < MAX_HELD {
-                    self.held.push_back(Held {
-                        source,
-                        destination,
-                        datagram: datagram.into(),
-                    });
+            if is_dtls {
+                let behind = self.channels.is_paused() || self.gate.holds();
+                if !self.held.is_empty() || (behind && dtls::has_alert(datagram)) {
+                    if self.held.len() < MAX_HELD {
+                        self.held.push_back(Held {
+                            source,
+                            destination,
+                            datagram: datagram.into(),
+                        });
+                    }
+                    continue;
                 }
-                continue;
+                self.gate.set_closed(behind);
             }
             self.tracks.arrived(datagram, now);
             self.driven.input(input);
@@ -370,11 +379,16 @@ impl Driver {
         self.handle_events();
         self.tracks.give_up(&mut self.driven);
         self.handle_events();
+        while !self.channels.is_paused() && self.gate.release() {
+            self.driven.timeout(Instant::now().into_std());
+            self.handle_events();
+        }
         while !self.channels.is_paused()
             && let Some(held) = self.held.pop_front()
         {
             let receive = Receive::new(Protocol::Udp, held.source, held.destination, &held.datagram);
             if let Ok(receive) = receive {
+                self.gate.set_closed(false);
                 self.driven
                     .input(Input::Receive(Instant::now().into_std(), receive));
                 self.handle_events();

@@ -4,7 +4,7 @@
 //! (0.85 ms). This one keeps the configurations it has built, sets what `RtcConfig` does not reach (timers, the key
 //! exchange, which SRTP profiles are good enough), and mends empty messages on their way out (see [`empty`]).
 
-use crate::empty;
+use crate::{empty, gate::Gate};
 use dimpl::{
     KeyingMaterial, NamedGroup, SecurityError,
     crypto::{SupportedKxGroup, aws_lc_rs},
@@ -33,6 +33,9 @@ const FLIGHT_RETRIES: usize = 16;
 /// The whole handshake, from the first `ClientHello`. An answerer writes that with its answer, and somebody may carry the
 /// answer to the offerer by hand: giving up is core's. dimpl's default is 40 s.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// A record's type (RFC 5246 §6.2.1).
+const ALERT: u8 = 21;
 
 /// dimpl's profiles. As a DTLS client it offers these in this order, as a server it takes the first that it can.
 const PROFILES: [SrtpProfile; 3] = [
@@ -85,6 +88,19 @@ fn supported_group(group: KeyExchange) -> Result<&'static dyn SupportedKxGroup> 
             format!("str0m does not know {group}"),
         )
     })
+}
+
+/// Whether a datagram ends the connection, or may: it has a record that is an alert (RFC 6347 §4.1, RFC 5246 §7.2).
+pub(crate) fn has_alert(datagram: &[u8]) -> bool {
+    let mut rest = datagram;
+    while let [kind, _, _, _, _, _, _, _, _, _, _, high, low, body @ ..] = rest {
+        if *kind == ALERT {
+            return true;
+        }
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        rest = body.get(length..).unwrap_or_default();
+    }
+    false
 }
 
 /// The provider that every peer with these settings shares.
@@ -199,6 +215,8 @@ impl DtlsProvider for SharedConfigs {
             accepted,
             keys: None,
             refused: None,
+            gate: Gate::current(),
+            scratch: Vec::new(),
             now,
         }))
     }
@@ -212,6 +230,9 @@ struct Instance {
     keys: Option<(KeyingMaterial, DimplProfile)>,
     /// A profile was negotiated that is not.
     refused: Option<DimplProfile>,
+    gate: Arc<Gate>,
+    /// What is polled while the gate is closed.
+    scratch: Vec<u8>,
     now: Instant,
 }
 
@@ -245,6 +266,36 @@ impl Instance {
         DtlsOutput::Connected
     }
 
+    /// The next output but for data that the gate keeps.
+    fn poll_gated<'a>(&mut self, buf: &'a mut [u8]) -> DtlsOutput<'a> {
+        self.scratch.resize(buf.len(), 0);
+        loop {
+            return match self.dtls.poll_output(&mut self.scratch) {
+                DtlsOutput::ApplicationData(packet) => match self.gate.pass(packet, buf) {
+                    Some(len) => DtlsOutput::ApplicationData(&buf[..len]),
+                    None => continue,
+                },
+                DtlsOutput::Packet(packet) => {
+                    let out = &mut buf[..packet.len()];
+                    out.copy_from_slice(packet);
+                    DtlsOutput::Packet(out)
+                }
+                DtlsOutput::PeerCert(der) => {
+                    let out = &mut buf[..der.len()];
+                    out.copy_from_slice(der);
+                    DtlsOutput::PeerCert(out)
+                }
+                DtlsOutput::Connected => self.connected(),
+                DtlsOutput::KeyingMaterial(keys, profile) => DtlsOutput::KeyingMaterial(keys, profile),
+                DtlsOutput::BufferTooSmall { needed } => DtlsOutput::BufferTooSmall { needed },
+                DtlsOutput::CloseNotify => DtlsOutput::CloseNotify,
+                DtlsOutput::Timeout(at) => DtlsOutput::Timeout(at),
+                // dimpl has no other.
+                _ => continue,
+            };
+        }
+    }
+
     fn check(&self) -> Result<(), DtlsImplError> {
         match self.refused {
             None => Ok(()),
@@ -272,6 +323,12 @@ impl DtlsInstance for Instance {
     fn poll_output<'a>(&mut self, buf: &'a mut [u8]) -> DtlsOutput<'a> {
         if let Some((keys, profile)) = self.keys.take() {
             return DtlsOutput::KeyingMaterial(keys, profile);
+        }
+        if let Some(len) = self.gate.take_due(buf) {
+            return DtlsOutput::ApplicationData(&buf[..len]);
+        }
+        if self.gate.is_closed() {
+            return self.poll_gated(buf);
         }
         match self.dtls.poll_output(buf) {
             DtlsOutput::Connected => self.connected(),
@@ -361,6 +418,20 @@ mod tests {
             let error = settings.set_profiles(refused).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::NotSupported);
         }
+    }
+
+    #[test]
+    fn an_alert_is_found_behind_other_records() {
+        let record = |kind: u8, length: u8| {
+            let mut record = vec![kind, 254, 253, 0, 1, 0, 0, 0, 0, 0, 9, 0, length];
+            record.resize(13 + usize::from(length), ALERT);
+            record
+        };
+        let (data, alert) = (record(23, 40), record(ALERT, 26));
+        assert!(has_alert(&alert));
+        assert!(has_alert(&[data.clone(), alert.clone()].concat()));
+        assert!(!has_alert(&[data.clone(), data.clone()].concat()));
+        assert!(!has_alert(&[]) && !has_alert(&data[..20]) && !has_alert(&alert[..12]));
     }
 
     #[test]

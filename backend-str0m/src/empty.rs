@@ -6,6 +6,7 @@
 //! through str0m's API. So an empty message is written as a random [`token`] that only this process knows, and
 //! each chunk that carries the token is replaced, after SCTP and before DTLS, with what should have been sent.
 
+use crate::sctp::{DATA, HEADER, chunks, pad, seal};
 use std::{
     hash::{BuildHasher, RandomState},
     sync::OnceLock,
@@ -14,9 +15,7 @@ use std::{
 /// The length of a token; a real message of this length is compared with it.
 pub(crate) const TOKEN_LEN: usize = 16;
 
-const HEADER: usize = 12;
 const DATA_HEADER: usize = 16;
-const DATA: u8 = 0;
 const BEGINNING_AND_ENDING: u8 = 0b11;
 const PPID_STRING: u32 = 51;
 const PPID_BINARY: u32 = 53;
@@ -52,23 +51,10 @@ pub(crate) fn mend(packet: &[u8]) -> Option<Vec<u8>> {
                 mended[start + 12..start + 16].copy_from_slice(&ppid.to_be_bytes());
                 mended.push(0);
             }
-            mended.resize(mended.len().next_multiple_of(4), 0);
+            pad(&mut mended);
         }
-        mended[8..HEADER].fill(0);
-        let checksum = crc32c(&mended);
-        mended[8..HEADER].copy_from_slice(&checksum.to_le_bytes());
+        seal(&mut mended);
         mended
-    })
-}
-
-/// The chunks of a packet, without their padding (RFC 9260 §3.2).
-fn chunks(packet: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = packet.get(HEADER..).unwrap_or_default();
-    std::iter::from_fn(move || {
-        let length = usize::from(u16::from_be_bytes([*rest.get(2)?, *rest.get(3)?]));
-        let chunk = rest.get(..length).filter(|c| c.len() >= 4)?;
-        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some(chunk)
     })
 }
 
@@ -84,15 +70,6 @@ fn ppid(chunk: &[u8]) -> u32 {
     chunk[12..16].iter().fold(0, |ppid, b| ppid << 8 | u32::from(*b))
 }
 
-/// The checksum of SCTP (RFC 9260 appendix A), bit by bit: it is computed for empty messages only.
-fn crc32c(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc: u32, _| {
-            (crc >> 1) ^ (0x82f6_3b78 & (crc & 1).wrapping_neg())
-        })
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,12 +82,6 @@ mod tests {
         chunk.extend_from_slice(payload);
         chunk.resize(chunk.len().next_multiple_of(4), 0);
         chunk
-    }
-
-    #[test]
-    fn the_checksum_is_that_of_rfc_3720() {
-        assert_eq!(crc32c(b"123456789"), 0xe306_9283);
-        assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
     }
 
     #[test]

@@ -5,7 +5,9 @@ use crate::{
     convert,
     driven::Driven,
     driver::{Command, Driver, Reply},
-    dtls, ice,
+    dtls,
+    gate::Gate,
+    ice,
     media::{self, Tracks},
     rtp,
     sockets::Sockets,
@@ -84,10 +86,12 @@ impl Str0mEngine {
         let (commands, receiver) = mpsc::unbounded_channel();
         let span = tracing::info_span!("peer", name = %config.name, stack = "str0m");
         let driver = span.in_scope(|| {
-            let driven = Driven::new(rtc.build(now), now);
+            let (gate, rtc) = Gate::of(|| rtc.build(now));
+            let driven = Driven::new(rtc, now);
             let tracks = Tracks::new(settings.rtp_payload.unwrap_or(rtp::MAX_PAYLOAD));
             Driver::new(
                 driven,
+                gate,
                 sockets,
                 tracks,
                 config.disconnected_after,

@@ -32,11 +32,13 @@ mod empty;
 mod engine;
 mod error;
 mod formats;
+mod gate;
 mod ice;
 mod media;
 mod negotiate;
 mod recovery;
 mod rtp;
+mod sctp;
 mod sockets;
 #[cfg(test)]
 mod tests;

@@ -72,6 +72,8 @@ struct Answer {
     sdp: Sdp,
     offer: Sdp,
     want: Vec<MLine>,
+    /// The offer has a new ICE generation.
+    ice_starts: bool,
 }
 
 /// How far an offer has come.
@@ -320,7 +322,8 @@ impl WebrtcEngine {
         let text = media::for_library(&offer.to_string());
         let description = RTCSessionDescription::offer(text).map_err(theirs("answer"))?;
         let ufrag = offer.ice_ufrag().map(str::to_owned);
-        if self.negotiated && ufrag != self.remote_ufrag {
+        let ice_starts = !self.negotiated || ufrag != self.remote_ufrag;
+        if self.negotiated && ice_starts {
             // An ICE restart: the library drops the pair while it applies the offer, and tells so later.
             self.session.link.select(false);
         }
@@ -328,6 +331,7 @@ impl WebrtcEngine {
             .set_remote_description(description)
             .await
             .map_err(theirs("answer"))?;
+        self.session.link.describe();
         self.remote_ufrag = ufrag;
         let transceivers = lines::transceivers(&*self.session.pc, "answer").await?;
         let mut targets = Vec::new();
@@ -347,6 +351,7 @@ impl WebrtcEngine {
             sdp: sdp.clone(),
             offer: offer.clone(),
             want: want.to_vec(),
+            ice_starts,
         });
         Ok(sdp)
     }
@@ -445,6 +450,7 @@ impl Engine for WebrtcEngine {
             self.look_for_pair().await;
             return Err(theirs("apply_answer")(error));
         }
+        self.session.link.describe();
         if let Some(offer) = self.offer.take() {
             self.settle(&offer.sdp, answer, &offer.want);
         }
@@ -471,6 +477,9 @@ impl Engine for WebrtcEngine {
         if let Err(error) = self.pc().set_local_description(answer.description).await {
             self.take_back_remote_offer().await;
             return Err(ours("commit_answer")(error));
+        }
+        if answer.ice_starts {
+            self.session.link.wait_for_check();
         }
         self.settle(&answer.sdp, &answer.offer, &answer.want);
         Ok(())

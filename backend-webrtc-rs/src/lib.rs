@@ -23,6 +23,7 @@
 //! runs in virtual time.
 #![forbid(unsafe_code)]
 
+mod checks;
 mod convert;
 mod driver;
 mod engine;

@@ -2,7 +2,10 @@
 //!
 //! All packets of a peer pass here, so this is also where its driver is helped from outside: see [`Link`].
 
-use crate::convert::RECEIVE_BUFFER;
+use crate::{
+    checks::{Checks, FirstCheck, STUN},
+    convert::RECEIVE_BUFFER,
+};
 use std::{
     collections::VecDeque,
     fmt,
@@ -35,6 +38,10 @@ const BURST: usize = 64;
 /// A datagram of DTLS with at least so many bytes carries data, not only acknowledgements.
 const DATA_LEN: usize = 400;
 
+/// In a read of several datagrams, one of at most so many bytes is taken for one that only acknowledges: SCTP sends that in
+/// a packet of its own, behind the data.
+const SACK_LEN: usize = 128;
+
 /// While a reader is behind, so many bytes are kept for it: a window of SCTP with its headers.
 const MAX_LATE: usize = RECEIVE_BUFFER as usize + RECEIVE_BUFFER as usize / 8;
 
@@ -65,6 +72,14 @@ const FATAL: u8 = 2;
 /// * What handling an *event* queues (the first DTLS flight, SCTP's INIT, DCEP's OPEN) goes out only in the next
 ///   pass of its loop. While the connection is coming up each datagram and event makes the driver's next sleep
 ///   return at once, once ([`nudge`](Self::nudge)).
+/// * A check that arrives before the remote description is thrown away, and the remote peer repeats it when its timer
+///   says so, up to half a second later. An answerer checks as soon as it has the offer, so each call waited for that.
+///   Such checks are held until the library knows the credentials ([`describe`](Self::describe)).
+/// * The other way round it checks as soon as it has an offer, before its answer is there. Not every offerer can bear
+///   that, and few can use it. Until the first check of the offerer, which proves that it has the answer, its own
+///   are left out; each comes again with the next tick ([`wait_for_check`](Self::wait_for_check)).
+/// * A nomination that arrives before the answer to its own check is forgotten (RFC 8445 §7.3.1.5 has it remembered), and
+///   the remote peer's next one comes 50 ms later or more. It is read again behind that answer.
 /// * DTLS that arrives before ICE has selected a pair is thrown away, and the remote peer's retransmission comes a
 ///   second later. It is held here until then ([`select`](Self::select)).
 /// * Messages that one pass leaves in SCTP wait for the next datagram, which a quiet peer sends only for
@@ -83,6 +98,9 @@ const FATAL: u8 = 2;
 pub(crate) struct Link {
     /// Wakes the driver's sleep, or makes its next one return at once.
     nudge: Notify,
+    /// The library has a remote description.
+    described: AtomicBool,
+    first_check: FirstCheck,
     /// ICE has selected a pair.
     selected: AtomicBool,
     /// DTLS is connected.
@@ -110,7 +128,7 @@ pub(crate) struct Link {
 }
 
 /// What one read gave.
-type Batch = (Box<[u8]>, RecvMeta);
+pub(crate) type Batch = (Box<[u8]>, RecvMeta);
 
 /// Datagrams and bytes both ways.
 #[derive(Debug, Default)]
@@ -134,6 +152,18 @@ impl Link {
 
     fn is_settling(&self) -> bool {
         !self.selected.load(Relaxed) || !self.secured.load(Relaxed) || self.opening.load(Relaxed) > 0
+    }
+
+    /// The library has a remote description: lets checks through.
+    pub(crate) fn describe(&self) {
+        if !self.described.swap(true, SeqCst) {
+            self.wake_sockets(|_| {});
+        }
+    }
+
+    /// An offer with new credentials was answered: leaves checks out until the offerer's first, for a while at most.
+    pub(crate) fn wait_for_check(&self) {
+        self.first_check.wait();
     }
 
     /// ICE has selected a pair, or has none any more: lets DTLS through or holds it.
@@ -207,6 +237,7 @@ impl Link {
     fn is_early(&self, first: u8) -> bool {
         let selected = self.selected.load(SeqCst);
         match first {
+            _ if STUN.contains(&first) => !self.described.load(SeqCst),
             _ if DTLS.contains(&first) => !selected,
             _ if SRTP.contains(&first) => !selected || !self.secured.load(SeqCst),
             _ => false,
@@ -304,6 +335,7 @@ pub(crate) struct Socket {
 struct Side {
     kick: bool,
     waker: Option<Waker>,
+    checks: Checks,
 }
 
 impl Socket {
@@ -335,7 +367,10 @@ impl Socket {
             );
             return true;
         }
-        let mut given = lock(&self.link.held).pop(&self.link);
+        let mut given = side.checks.take(!self.link.is_early(*STUN.start()));
+        if given.is_none() {
+            given = lock(&self.link.held).pop(&self.link);
+        }
         if given.is_none() && self.link.stalled.load(SeqCst) == 0 {
             given = lock(&self.link.late).pop();
         }
@@ -347,7 +382,7 @@ impl Socket {
             self.link.observe(&contents);
             return true;
         }
-        // What is held for later must be looked at again only when a pair is selected, or DTLS connected.
+        // What is held for later must be looked at again only when it may be given, which wakes the sockets.
         self.has_side.store(false, SeqCst);
         false
     }
@@ -367,7 +402,11 @@ impl Socket {
         let Some(&first) = contents.first().filter(|first| self.link.is_early(**first)) else {
             return false;
         };
-        lock(&self.link.held).push(first, (contents.into(), meta));
+        if STUN.contains(&first) {
+            lock(&self.side).checks.hold(contents, meta);
+        } else {
+            lock(&self.link.held).push(first, (contents.into(), meta));
+        }
         // Its time may have come since.
         if !self.link.is_early(first) {
             self.has_side.store(true, SeqCst);
@@ -375,20 +414,52 @@ impl Socket {
         true
     }
 
+    /// Takes note of checks, their answers and nominations.
+    fn observe_ice(&self, contents: &[u8], meta: &RecvMeta) {
+        if contents.first().is_none_or(|first| !STUN.contains(first)) {
+            return;
+        }
+        self.link.first_check.observe(contents);
+        let again = lock(&self.side)
+            .checks
+            .observe(contents, meta, self.link.has_pair());
+        if again {
+            self.has_side.store(true, SeqCst);
+        }
+    }
+
     /// While a reader is behind: keeps reads with data for later. Returns whether there is nothing to give.
     ///
     /// The remote SCTP, without acknowledgements, stops when its window is full. What the library queues stays
-    /// small, which counts messages and not bytes.
+    /// small, which counts messages and not bytes. What acknowledges our own data is given: else two peers that are both
+    /// behind would wait for each other for ever.
     fn delay(&self, buffer: &mut [u8], meta: &mut RecvMeta) -> bool {
         let contents = &buffer[..meta.len];
-        if self.link.stalled.load(SeqCst) == 0 || contents.len() < DATA_LEN || !is_dtls(contents) {
+        let acknowledges = meta.stride <= SACK_LEN;
+        let small = contents.len() < DATA_LEN || acknowledges;
+        if self.link.stalled.load(SeqCst) == 0 || small || !is_dtls(contents) {
             return false;
         }
+        // The datagrams of a read are of one size, but for the last.
+        let short = match meta.len % meta.stride {
+            len if len <= SACK_LEN => len,
+            _ => 0,
+        };
+        let data = meta.len - short;
         let mut late = lock(&self.link.late);
-        late.push((contents.into(), *meta));
+        let mut its_meta = *meta;
+        its_meta.len = data;
+        late.push((contents[..data].into(), its_meta));
         // The reader may have caught up since.
         if self.link.stalled.load(SeqCst) == 0 {
             self.has_side.store(true, SeqCst);
+        }
+        if short > 0 {
+            buffer.copy_within(data..meta.len, 0);
+            (meta.len, meta.stride) = (short, short);
+            return false;
+        }
+        if self.link.stalled.load(SeqCst) == 0 {
             return true;
         }
         let now = Instant::now();
@@ -490,6 +561,9 @@ impl AsyncUdpSocket for Socket {
 
     fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
         let len = transmit.contents.len();
+        if self.link.first_check.is_hasty(transmit.contents) {
+            return Poll::Ready(Ok(len));
+        }
         match std::task::ready!(self.inner.poll_send(cx, transmit)) {
             Ok(()) => {
                 let counts = &self.link.counts;
@@ -541,6 +615,7 @@ impl AsyncUdpSocket for Socket {
                 .fetch_add(datagrams(filled.len, Some(filled.stride)), Relaxed);
             counts.bytes_received.fetch_add(filled.len as u64, Relaxed);
             self.link.observe(contents);
+            self.observe_ice(contents, filled);
             if self.hold(contents, *filled) || self.delay(&mut bufs[0], filled) {
                 continue;
             }

