@@ -38,8 +38,20 @@ export function serve(routes, port = 0) {
   });
 }
 
-// With INTEROP_SDP=DIRECTORY, descriptions are kept there for the SDP corpus, addresses masked.
-export function keep(name, { sdp }) {
+// What a description has, in words for a file's name.
+function kinds(sdp) {
+  const words = sdp.split(/^(?=m=)/m).slice(1).map(section => {
+    const [, kind, port, first] = /^m=(\w+) (\d+) \S+ (\S+)/.exec(section);
+    const [, codec] = new RegExp(`^a=rtpmap:${first} (\\w+)`, "m").exec(section) ?? [];
+    const off = port === "0" ? "rejected-" : /^a=inactive/m.test(section) ? "inactive-" : "";
+    return off + (kind === "application" ? "data" : kind === "audio" ? "audio" : codec ?? kind).toLowerCase();
+  });
+  return [...words, ...(sdp.includes(".local ") ? ["mdns"] : [])].join("-");
+}
+
+// With INTEROP_SDP=DIRECTORY, descriptions are kept there for the SDP corpus (tests/sdp), addresses masked. An answer is
+// kept with whose offer it answers.
+export function keep(name, { type, sdp }, offer) {
   const directory = process.env.INTEROP_SDP;
   if (!directory) return;
   const open = ["0.0.0.0", "127.0.0.1", "::1"];
@@ -47,8 +59,9 @@ export function keep(name, { sdp }) {
   const masked = sdp
     .replace(/[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}\.local/gi, "00000000-0000-4000-8000-000000000000.local")
     .replace(/(?<= )[\da-f.:]+(?=\s)/gi, word => open.includes(word) ? word : address[isIP(word)] ?? word);
+  const to = offer ? `-to-${/^o=str0m/m.test(offer.sdp) ? "str0m" : "webrtc-rs"}` : "";
   mkdirSync(directory, { recursive: true });
-  writeFileSync(`${directory}/${name}.sdp`, masked);
+  writeFileSync(`${directory}/${name}-${type}${to}-${kinds(sdp)}.sdp`, masked);
 }
 
 // The offer in a request, checked no further than its type.
@@ -58,9 +71,9 @@ export async function offerOf(request) {
   return offer;
 }
 
-// Sends the offer and returns the answer.
+// Sends the offer. The answer, and where later offers of the same call go if the server takes any.
 export async function exchange(url, offer, seconds) {
-  const response = await fetch(url.endsWith("/offer") ? url : `${url.replace(/\/$/, "")}/offer`, {
+  const response = await fetch(url, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(offer),
@@ -68,5 +81,9 @@ export async function exchange(url, offer, seconds) {
   });
   const text = await response.text();
   if (!response.ok) throw new Error(`${response.status}: ${text.slice(0, 200)}`);
-  return JSON.parse(text);
+  const location = response.headers.get("location");
+  return { answer: JSON.parse(text), again: location && new URL(location, url).href };
 }
+
+// Where offers go, for a server's URL with or without it.
+export const offerUrl = url => url.endsWith("/offer") ? url : `${url.replace(/\/$/, "")}/offer`;

@@ -1,7 +1,10 @@
 //! `--net`: a call over a network that is bad on purpose.
 
 use serde::Serialize;
-use std::{iter::zip, sync::Arc};
+use std::{
+    iter::{self, zip},
+    sync::Arc,
+};
 use visavis_core::{
     Net, RealNet,
     net::{
@@ -82,20 +85,20 @@ pub(crate) fn since(
 /// What happened, as words: only what did.
 pub(crate) fn words(counts: &PathCounts) -> String {
     let share = |count: u64| 100.0 * count as f64 / counts.sent.max(1) as f64;
-    let mut words = format!("{} datagrams", counts.sent);
-    for (count, what) in [
+    let happened = [
         (counts.lost, "lost"),
         (counts.queue_full, "dropped by a full queue"),
         (counts.too_large, "too large"),
         (counts.reordered, "late"),
         (counts.duplicated, "twice"),
         (counts.corrupted, "with a wrong bit"),
-    ] {
-        if count > 0 {
-            words += &format!(", {count} {what} ({:.1} %)", share(count));
-        }
-    }
-    words
+    ];
+    let happened = happened.into_iter().filter(|(count, _)| *count > 0);
+    let words = happened.map(|(count, what)| format!("{count} {what} ({:.1} %)", share(count)));
+    iter::once(format!("{} datagrams", counts.sent))
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ use rtc::{
 };
 use send::Sender;
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     fmt,
     sync::{Arc, Mutex},
 };
@@ -75,6 +75,8 @@ struct State {
     cname: String,
     /// Our streams on each m-line, by mid, from its first description on.
     streams: HashMap<String, Streams>,
+    /// The mids of those that were declared.
+    declared: HashSet<String>,
     types: PayloadTypes,
     lines: Vec<Line>,
     /// Whose a remote stream is: an index of `lines`.
@@ -109,6 +111,7 @@ impl Media {
         let State {
             cname,
             streams,
+            declared,
             types,
             ..
         } = &mut *lock(&self.0);
@@ -116,8 +119,13 @@ impl Media {
             *cname = format!("{:016x}", describe::random());
         }
         let offer = offer.map(Sdp::to_string);
-        describe::declare(sdp, offer.as_deref(), types, cname, |mid| {
-            streams_of(streams, mid)
+        describe::declare(sdp, offer.as_deref(), types, cname, |mid, sends| {
+            // They stay declared while nothing is sent: libwebrtc decodes a stream that was taken away and is declared
+            // again, but shows nothing of it.
+            if sends {
+                declared.insert(mid.to_owned());
+            }
+            declared.contains(mid).then(|| streams_of(streams, mid))
         })
     }
 

@@ -1,7 +1,7 @@
 // Chromium, headless, with a page of ours. Node's standard library is all it needs.
 
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -17,13 +17,13 @@ export const options = more => parseArgs({
   },
 });
 
-// The page and its script, for the routes of a server.
-export const page = Object.fromEntries(
-  [["page.html", "text/html"], ["page.js", "text/javascript"]].map(([name, type]) => [`GET /${name}`, (_, response) => {
-    response.writeHead(200, { "Content-Type": type });
-    response.end(readFileSync(new URL(name, import.meta.url)));
-  }]),
-);
+// The page and its scripts, for the routes of a server.
+const files = new URL("page/", import.meta.url);
+export const page = Object.fromEntries(readdirSync(files).map(name => [`GET /${name}`, (_, response) => {
+  const type = name.endsWith(".html") ? "text/html" : "text/javascript";
+  response.writeHead(200, { "Content-Type": type });
+  response.end(readFileSync(new URL(name, files)));
+}]));
 
 // Opens a page. `end` ends the browser and removes its profile; `gone` is called if it ends by itself.
 export function open(chromium, url, { mdns }, gone) {

@@ -30,7 +30,7 @@ const url = await serve({
     waiting.set(id, ({ answer, error }) => {
       clearTimeout(timer);
       waiting.delete(id);
-      if (answer) keep(`chromium-answer-${id}`, answer);
+      if (answer) keep("chromium", answer, offer);
       json(response, answer ? 200 : 400, answer ?? { error });
     });
     offers.push({ id, offer });
@@ -63,7 +63,7 @@ const fail = reason => {
   console.error(reason);
   process.exit(1);
 };
-const end = open(values.chromium, `${url}/page.html?role=server`, values, fail);
+const end = open(values.chromium, `${url}/index.html?role=server`, values, fail);
 const quit = async () => {
   await end();
   process.exit(0);

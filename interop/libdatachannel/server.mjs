@@ -5,7 +5,7 @@
 
 import { parseArgs } from "node:util";
 import rtc from "node-datachannel";
-import { json, offerOf, serve } from "../http.mjs";
+import { json, keep, offerOf, serve } from "../http.mjs";
 import { isRtcp, lines, packets, pli, receiverReport } from "./rtp.mjs";
 
 const { values } = parseArgs({ options: { port: { type: "string", default: "0" } } });
@@ -78,6 +78,7 @@ const url = await serve({
     pc.setRemoteDescription(offer.sdp, "offer");
     pc.setLocalDescription("answer");
     await gathered;
+    keep("libdatachannel", pc.localDescription(), offer);
     json(response, 200, pc.localDescription());
   },
   "GET /stats": (_, response) => json(response, 200, { callers: calls.map(({ call }) => call) }),

@@ -2,6 +2,8 @@
 //!
 //! `INSTA_UPDATE=always cargo test -p visavis-tests --test snapshots` accepts what is written now.
 
+mod foreign;
+
 use std::fmt::Write;
 use visavis_core::{ChannelInit, Codec, Direction, MediaKind, Side, sdp::mask};
 use visavis_tests::{Network, Peer, Stack, Stacks, World, media::prefer, runner::runtime};

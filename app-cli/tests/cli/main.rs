@@ -3,6 +3,8 @@
 #[cfg(all(feature = "str0m", feature = "webrtc-rs"))]
 mod echo;
 mod http;
+#[cfg(all(feature = "str0m", feature = "webrtc-rs"))]
+mod interop;
 mod media;
 #[cfg(all(target_os = "linux", feature = "str0m", feature = "webrtc-rs"))]
 mod names;

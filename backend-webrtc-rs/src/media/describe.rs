@@ -38,13 +38,14 @@ pub(crate) fn random() -> u64 {
 }
 
 /// A description that the library wrote as the remote peer is to see it: with our codecs and streams in place of its
-/// own. `offer` is what it answers.
+/// own. `offer` is what it answers; `streams` gives an m-line's streams by its mid and whether it sends, if they are to be
+/// declared.
 pub(crate) fn declare(
     sdp: &str,
     offer: Option<&str>,
     types: &mut PayloadTypes,
     cname: &str,
-    mut streams: impl FnMut(&str) -> Streams,
+    mut streams: impl FnMut(&str, bool) -> Option<Streams>,
 ) -> String {
     let (head, sections) = split(sdp);
     let offered = offer.map(|offer| split(offer).1);
@@ -68,12 +69,20 @@ pub(crate) fn declare(
             with_codecs(section, &codecs)
         };
         let (mid, formats) = parse_section(&section);
-        let lines = section.split_inclusive('\n');
-        out.extend(lines.filter(|line| !line.starts_with("a=ssrc")));
+        for line in section.split_inclusive('\n') {
+            if line.starts_with("a=msid:") {
+                // The library names all tracks of a kind alike; libwebrtc takes no two of the same name.
+                let _ = write!(out, "{}-{index}\r\n", line.trim_end());
+            } else if !line.starts_with("a=ssrc") {
+                out += line;
+            }
+        }
         let has = |line: &str| section.lines().any(|l| l == line);
         let sends = !has("a=recvonly") && !has("a=inactive");
-        if sends && !mid.is_empty() && !formats.list.is_empty() {
-            let Streams { ssrc, rtx } = streams(&mid);
+        if !mid.is_empty()
+            && !formats.list.is_empty()
+            && let Some(Streams { ssrc, rtx }) = streams(&mid, sends)
+        {
             let repairs = formats.list.iter().any(|(_, f)| matches!(f, Format::Rtx(_)));
             out += &lines_of(ssrc, repairs.then_some(rtx), cname);
         }

@@ -30,7 +30,7 @@ fn an_answer_has_what_was_offered_and_an_offer_has_all() {
     assert_eq!(payload_types(&library, 2), [102, 103, 104, 105, 96, 97, 98, 99]);
     // The remote peer's numbers are kept, also in our next offer.
     let remote = SDP.replace("96", "127").replace("102", "96");
-    let answer = declare(&library, Some(&remote), &mut types, "me", |_| ours);
+    let answer = declare(&library, Some(&remote), &mut types, "me", |_, _| Some(ours));
     let video = &parse(&answer)[1].1;
     assert_eq!(payload_types(&answer, 1), [96, 103, 127, 97]);
     assert_eq!(
@@ -39,7 +39,7 @@ fn an_answer_has_what_was_offered_and_an_offer_has_all() {
     );
     assert_eq!((video.rtx(96), video.rtx(127)), (Some(103), Some(97)));
     assert!(video.has_feedback(96, "nack pli") && !video.has_feedback(96, "nack"));
-    let offer = declare(&library, None, &mut types, "me", |_| ours);
+    let offer = declare(&library, None, &mut types, "me", |_, _| Some(ours));
     assert_eq!(payload_types(&offer, 1)[..2], [96, 103]);
     assert_eq!(parse(&offer)[1].1.payload_type(Codec::Vp8), Some(127));
     let mut all = payload_types(&offer, 1);
@@ -56,11 +56,20 @@ fn our_streams_are_declared_where_we_send() {
         rtx: 1001,
     };
     let mut asked = Vec::new();
-    let declared = declare(SDP, Some(SDP), &mut PayloadTypes::default(), "me", |mid| {
-        asked.push(mid.to_owned());
-        ours
-    });
-    assert_eq!(asked, ["a", "v"]);
+    let declared = declare(
+        SDP,
+        Some(SDP),
+        &mut PayloadTypes::default(),
+        "me",
+        |mid, sends| {
+            asked.push((mid.to_owned(), sends));
+            sends.then_some(ours)
+        },
+    );
+    assert_eq!(
+        asked,
+        [("a", true), ("v", true), ("w", false)].map(|(mid, sends)| (mid.to_owned(), sends))
+    );
     let parsed = parse(&declared);
     let streams: Vec<_> = parsed.iter().map(|(_, formats)| formats.streams()).collect();
     assert_eq!(
@@ -74,6 +83,33 @@ fn our_streams_are_declared_where_we_send() {
     );
     assert!(!declared.contains("ssrc:7") && !declared.contains("cname:x"));
     assert_eq!(parse(&declared)[1].1.list, parse(SDP)[1].1.list);
+}
+
+#[test]
+fn a_stream_stays_declared_while_nothing_is_sent() {
+    let media = crate::media::Media::new(1200);
+    let streams = |sdp: &str| {
+        parse(&media.declare(sdp, Some(&sdp.parse().unwrap())))[1]
+            .1
+            .streams()
+    };
+    let inactive = SDP.replace("a=sendonly", "a=inactive");
+    assert_eq!(streams(&inactive), (None, None));
+    let declared = streams(SDP);
+    assert!(declared.0.is_some() && declared.1.is_some());
+    assert_eq!(streams(&inactive), declared);
+    assert_eq!(streams(SDP), declared);
+}
+
+#[test]
+fn no_two_tracks_have_the_same_name() {
+    let sdp = SDP.replace("a=msid:s u", "a=msid:s t");
+    let declared = declare(&sdp, None, &mut PayloadTypes::default(), "me", |_, _| None);
+    let names: Vec<_> = declared
+        .lines()
+        .filter(|line| line.starts_with("a=msid:"))
+        .collect();
+    assert_eq!(names, ["a=msid:s t-0", "a=msid:s t-1", "a=msid:s v-2"]);
 }
 
 #[test]
@@ -94,8 +130,8 @@ fn the_library_sees_one_stream_a_track_or_no_track() {
         drop((
             for_library(other),
             parse(other),
-            declare(other, Some(other), &mut PayloadTypes::default(), "c", |_| {
-                Streams::random()
+            declare(other, Some(other), &mut PayloadTypes::default(), "c", |_, _| {
+                Some(Streams::random())
             }),
         ));
     }

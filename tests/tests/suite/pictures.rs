@@ -56,9 +56,9 @@ pub(super) async fn verified_both_ways(world: World) {
         assert!(video.psnr_db.unwrap().mean > 30.0, "{:?}", video.psnr_db);
         assert_eq!(audio.packets_lost, 0);
         assert!(audio.beeps_heard.unwrap() >= 2, "{:?}", audio.beeps_heard);
-        assert!(audio.skew_ms.unwrap().max.abs() < 40.0, "{:?}", audio.skew_ms);
         if world.is_memory() {
             // The clock waits for the codecs, so nothing can be late.
+            assert!(audio.skew_ms.unwrap().max.abs() < 40.0, "{:?}", audio.skew_ms);
             assert_eq!(video.frames.late + video.frames.not_shown, 0);
         }
     }
