@@ -51,6 +51,8 @@ pub(crate) struct Settings {
     groups: Vec<KeyExchange>,
     /// The first so many of [`PROFILES`] are good enough. `None`: all are.
     profiles: Option<usize>,
+    /// What the jitter of timers, and whatever else in a handshake is not a key, is drawn from.
+    pub(crate) seed: Option<u64>,
 }
 
 impl Settings {
@@ -175,6 +177,9 @@ impl SharedConfigs {
             .handshake_timeout(HANDSHAKE_TIMEOUT);
         if let Some(mtu) = mtu {
             builder = builder.mtu(mtu);
+        }
+        if let Some(seed) = self.settings.seed {
+            builder = builder.dangerously_set_rng_seed(seed);
         }
         if let Some(kx_groups) = self.groups {
             // The builder's own list is a filter; the order is the provider's.

@@ -12,6 +12,7 @@ pub mod mutate;
 pub mod peers;
 pub mod runner;
 pub mod signals;
+pub mod trace;
 pub mod world;
 
 pub use log::Log;
@@ -22,7 +23,7 @@ pub use peers::{
 pub use runner::{Case, Known, On};
 pub use world::{Network, Stack, Stacks, World};
 
-use std::{env, future::Future, time::Duration};
+use std::{env, future::Future, ops::Range, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 
 /// How long a case waits for anything, by Tokio's clock.
@@ -39,14 +40,21 @@ pub async fn within<T>(limit: Duration, what: &str, future: impl Future<Output =
     result.unwrap_or_else(|_| panic!("waited {limit:?} in vain: {what}"))
 }
 
-/// How many seeds a case on a bad path tries: `few`, unless `VISAVIS_SEEDS` says otherwise.
+/// The seeds that a case on a bad path tries: so `many`, unless `VISAVIS_SEEDS` says otherwise, or only that of
+/// `VISAVIS_SEED`.
 ///
 /// # Panics
 ///
-/// When that is no number.
-pub fn seeds(few: u64) -> u64 {
-    let wanted = env::var("VISAVIS_SEEDS").ok();
-    wanted.map_or(few, |text| text.parse().expect("VISAVIS_SEEDS is a number"))
+/// When one of them is no number.
+pub fn seeds(many: u64) -> Range<u64> {
+    let number = |name: &str| {
+        let text = env::var(name).ok()?;
+        Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+    };
+    match number("VISAVIS_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("VISAVIS_SEEDS").unwrap_or(many),
+    }
 }
 
 /// Waits until `check` holds, for what has no event to await: looks again every 2 ms of Tokio's clock.

@@ -1,12 +1,13 @@
 //! Runs a case on a pair of stacks and a network.
 
-use crate::{Network, Stacks, World, seeds};
+use crate::{Network, Stacks, World, seeds, world::LastPath};
 use std::{
     any::Any,
     cell::Cell,
-    fmt,
+    env, fmt, fs,
     future::Future,
     panic::{self, AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
     pin::Pin,
     sync::{Once, mpsc},
     thread,
@@ -17,6 +18,9 @@ use tokio::runtime::{Builder, Runtime};
 /// A case that takes longer than this, by the wall clock, hangs. With more seeds than this many it may take longer.
 const WALL_LIMIT: Duration = Duration::from_secs(100);
 const SEEDS: u64 = 10;
+
+/// Where the traces of failed cases go, unless `VISAVIS_TRACES` names another folder.
+const TRACES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/traces");
 
 thread_local! {
     /// Whether the run on this thread is known to fail.
@@ -129,7 +133,8 @@ impl Run {
             drop(tx.send(self.on_this_thread()));
         });
         spawned.map_err(|e| format!("no thread: {e}"))?;
-        let limit = WALL_LIMIT * (seeds(0) / SEEDS).max(1) as u32;
+        let seeds = seeds(0);
+        let limit = WALL_LIMIT * ((seeds.end - seeds.start) / SEEDS).max(1) as u32;
         let result = match rx.recv_timeout(limit) {
             Ok(result) => result,
             Err(_) => Err(format!("it hangs: {limit:?} of the wall clock passed")),
@@ -148,21 +153,58 @@ impl Run {
 
     fn on_this_thread(self) -> Result<(), String> {
         let runtime = runtime(self.network).map_err(|e| format!("no runtime: {e}"))?;
-        let mut timelines = String::new();
+        let (mut timelines, mut last) = (String::new(), LastPath::default());
         let result = catch_unwind(AssertUnwindSafe(|| {
             let _entered = runtime.enter();
+            // What str0m draws SSRCs from.
+            fastrand::seed(0);
             let world = World::new(self.stacks, self.network);
             let result = catch_unwind(AssertUnwindSafe(|| {
                 runtime.block_on((self.case.run)(world.clone()));
             }));
             timelines = world.timelines();
+            last = world.last_path();
             result
         }));
         runtime.shutdown_background();
+        let asked = env::var_os("VISAVIS_TRACES").map(PathBuf::from);
         match result {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(panic)) | Err(panic) => Err(format!("{}\n{timelines}", message(&*panic))),
+            Ok(Ok(())) => {
+                if let Some(folder) = asked {
+                    self.save(&last, &folder)?;
+                }
+                Ok(())
+            }
+            Ok(Err(panic)) | Err(panic) => {
+                let mut text = format!("{}\n{timelines}", message(&*panic));
+                if !KNOWN.get() && last.trace.is_some() {
+                    text += &self.save(&last, &asked.unwrap_or_else(|| TRACES.into()))?;
+                }
+                Err(text)
+            }
         }
+    }
+
+    /// Saves what was sent, and says where, and how to have it sent again.
+    fn save(self, last: &LastPath, folder: &Path) -> Result<String, String> {
+        let Some(trace) = &last.trace else {
+            return Ok(String::new());
+        };
+        let seed = last.seed.unwrap_or_default();
+        let file = format!(
+            "{self}{}",
+            last.seed.map(|seed| format!("-{seed}")).unwrap_or_default()
+        );
+        let file = folder.join(file.replace(':', "_"));
+        let (packets, schedule) = (file.with_extension("pcapng"), file.with_extension("txt"));
+        let saved = trace
+            .save(&packets)
+            .and_then(|()| fs::write(schedule, trace.schedule()));
+        saved.map_err(|why| format!("{}: {why}", packets.display()))?;
+        Ok(format!(
+            "  what was sent: {}, and as text beside it\n  again: VISAVIS_SEED={seed} cargo test -p visavis-tests --test suite -- --exact {self}\n",
+            packets.display()
+        ))
     }
 }
 

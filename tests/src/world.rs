@@ -1,18 +1,18 @@
 //! The two stacks of a case and the network between them.
 
-use crate::Peer;
+use crate::{Peer, trace::Trace};
 use std::{
     fmt::{self, Write},
     net::{IpAddr, SocketAddr},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU16, Ordering},
     },
     time::Duration,
 };
 use visavis_core::{
     Backend, MemoryNetwork, Net, PairConfig, PeerConfig, RealNet, SamePage, Side, Timeline,
-    net::memory::MemoryNet,
+    net::{impair::Impairments, memory::MemoryNet},
 };
 use visavis_str0m::Str0m;
 use visavis_webrtc_rs::WebrtcRs;
@@ -35,6 +35,15 @@ impl Stack {
         match self {
             Self::Str0m => Arc::new(Str0m::new()),
             Self::WebrtcRs => Arc::new(WebrtcRs::new()),
+        }
+    }
+
+    /// One whose timers are the same in every run of a seed. (Those of webrtc-rs have no jitter.)
+    fn seeded(self, seed: u64) -> Arc<dyn Backend> {
+        match self {
+            // Each seed is kept by the backend.
+            Self::Str0m => Arc::new(Str0m::new().dangerously_seeded(seed % 64)),
+            Self::WebrtcRs => self.backend(),
         }
     }
 }
@@ -63,6 +72,10 @@ impl Stacks {
         Stack::ALL
             .into_iter()
             .flat_map(|offerer| Stack::ALL.map(|answerer| Self { offerer, answerer }))
+    }
+
+    fn seeded(self, seed: u64) -> [Arc<dyn Backend>; 2] {
+        [self.offerer.seeded(2 * seed), self.answerer.seeded(2 * seed + 1)]
     }
 
     /// The stack of a side.
@@ -113,6 +126,15 @@ impl fmt::Display for Network {
     }
 }
 
+/// The newest network in memory of a case, to replay what failed on it.
+#[derive(Debug, Clone, Default)]
+pub struct LastPath {
+    /// What was sent on it.
+    pub trace: Option<Trace>,
+    /// The seed of its losses, if the case tries several.
+    pub seed: Option<u64>,
+}
+
 /// A case's world. Clones are the same world.
 #[derive(Debug, Clone)]
 pub struct World {
@@ -125,6 +147,7 @@ pub struct World {
     hosts: [Arc<dyn Net>; 2],
     addresses: [Vec<IpAddr>; 2],
     timelines: Arc<Mutex<Vec<(String, Timeline)>>>,
+    last: Arc<Mutex<LastPath>>,
     /// How many addresses hosts in memory were given.
     given: Arc<AtomicU16>,
 }
@@ -132,12 +155,16 @@ pub struct World {
 impl World {
     /// A world with a host of its own for each side.
     pub fn new(stacks: Stacks, network: Network) -> Self {
-        let backends = [stacks.offerer.backend(), stacks.answerer.backend()];
+        let backends = match network {
+            Network::Real => [stacks.offerer.backend(), stacks.answerer.backend()],
+            Network::Memory { .. } => stacks.seeded(0),
+        };
         Self::with_backends(stacks, network, backends)
     }
 
     fn with_backends(stacks: Stacks, network: Network, backends: [Arc<dyn Backend>; 2]) -> Self {
         let given = Arc::new(AtomicU16::new(0));
+        let mut last = LastPath::default();
         let (memory, hosts, addresses) = match network {
             Network::Real => {
                 let loopback = vec![IpAddr::from([127, 0, 0, 1])];
@@ -149,6 +176,7 @@ impl World {
             }
             Network::Memory { delay } => {
                 let memory = MemoryNetwork::new(delay);
+                last.trace = Some(Trace::of(&memory));
                 let addresses = [vec![fresh_address(&given)], vec![fresh_address(&given)]];
                 let hosts = [0, 1].map(|i| {
                     let host: Arc<MemoryNet> = memory.host(addresses[i].clone());
@@ -165,6 +193,7 @@ impl World {
             hosts,
             addresses,
             timelines: Arc::default(),
+            last: Arc::new(Mutex::new(last)),
             given,
         }
     }
@@ -181,7 +210,22 @@ impl World {
     pub fn with_delay(&self, delay: Duration) -> Self {
         let mut other = Self::with_backends(self.stacks, Network::Memory { delay }, self.backends.clone());
         other.timelines = Arc::clone(&self.timelines);
+        *lock(&self.last) = lock(&other.last).clone();
+        other.last = Arc::clone(&self.last);
         other
+    }
+
+    /// The same stacks on a network in memory with such paths.
+    pub fn on_paths(&self, impairments: Impairments, seed: u64) -> Self {
+        let other = self.with(self.stacks.seeded(seed)).with_delay(impairments.delay);
+        other.memory().set_impairments(impairments, seed);
+        lock(&other.last).seed = Some(seed);
+        other
+    }
+
+    /// The newest network in memory.
+    pub fn last_path(&self) -> LastPath {
+        lock(&self.last).clone()
     }
 
     /// The same with these addresses a side. On the network in memory only their number counts: hosts get fresh
@@ -240,7 +284,7 @@ impl World {
 
     /// Prints this timeline should the case fail.
     pub fn keep(&self, name: String, timeline: &Timeline) {
-        let mut timelines = self.timelines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut timelines = lock(&self.timelines);
         timelines.push((name, timeline.clone()));
     }
 
@@ -269,7 +313,7 @@ impl World {
 
     /// The timelines of every peer so far, as text.
     pub fn timelines(&self) -> String {
-        let timelines = self.timelines.lock().unwrap_or_else(PoisonError::into_inner);
+        let timelines = lock(&self.timelines);
         let entries: Vec<_> = timelines.iter().map(|(name, t)| (name, t.entries())).collect();
         let began = entries.iter().filter_map(|(_, e)| e.first()).map(|e| e.1).min();
         let mut text = String::new();
@@ -291,4 +335,8 @@ impl World {
 fn fresh_address(given: &AtomicU16) -> IpAddr {
     let n = given.fetch_add(1, Ordering::Relaxed);
     IpAddr::from([127, 10, (n / 250 % 250) as u8, (n % 250 + 1) as u8])
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

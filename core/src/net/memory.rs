@@ -21,7 +21,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::{
-        Arc, Mutex, Weak,
+        Arc, Mutex, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
@@ -41,6 +41,7 @@ struct Network {
     blocked: AtomicBool,
     sockets: Mutex<Sockets>,
     paths: Mutex<Paths>,
+    tap: OnceLock<Tap>,
     delivered: AtomicU64,
     dropped: AtomicU64,
 }
@@ -72,6 +73,14 @@ struct Paths {
 type Link = (IpAddr, IpAddr);
 
 type Filter = Box<dyn FnMut(&Datagram<'_>) -> bool + Send>;
+
+struct Tap(Box<dyn Fn(&Datagram<'_>, [Option<Arrival>; 2]) + Send + Sync>);
+
+impl fmt::Debug for Tap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tap")
+    }
+}
 
 impl fmt::Debug for Paths {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -125,6 +134,7 @@ impl MemoryNetwork {
                 filter: None,
                 filtered: 0,
             }),
+            tap: OnceLock::new(),
             delivered: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
         }))
@@ -179,7 +189,7 @@ impl MemoryNetwork {
     }
 
     /// Loses every datagram for which `loses` is true, beside what is lost by chance. It sees every datagram, in the
-    /// order of sending, so one that is never true is a tap. It must not send on this network.
+    /// order of sending. It must not send on this network.
     pub fn set_filter(&self, loses: impl FnMut(&Datagram<'_>) -> bool + Send + 'static) {
         lock(&self.0.paths).filter = Some(Box::new(loses));
     }
@@ -187,6 +197,12 @@ impl MemoryNetwork {
     /// Takes the filter away.
     pub fn clear_filter(&self) {
         lock(&self.0.paths).filter = None;
+    }
+
+    /// Tells `tap` of every datagram from now on, in the order of sending: what it is, and what arrives of it. Only the first
+    /// tap is told. It must not send on this network.
+    pub fn set_tap(&self, tap: impl Fn(&Datagram<'_>, [Option<Arrival>; 2]) + Send + Sync + 'static) {
+        let _ = self.0.tap.set(Tap(Box::new(tap)));
     }
 
     /// Datagrams that reached a socket's queue.
@@ -206,13 +222,19 @@ impl MemoryNetwork {
     }
 
     fn transmit(&self, from: SocketAddr, to: SocketAddr, contents: &[u8]) {
-        let arrivals = lock(&self.0.paths).send(&Datagram { from, to, contents });
-        for arrival in arrivals.into_iter().flatten() {
+        let datagram = Datagram { from, to, contents };
+        let mut arrivals = lock(&self.0.paths).send(&datagram);
+        for place in &mut arrivals {
+            let Some(arrival) = *place else { continue };
             let target = lock(&self.0.sockets).by_addr.get(&to).and_then(Weak::upgrade);
             let blocked = self.0.blocked.load(Ordering::Relaxed);
             let taken = !blocked && target.is_some_and(|t| t.enqueue(arrival, from, contents));
             let counter = if taken { &self.0.delivered } else { &self.0.dropped };
             counter.fetch_add(1, Ordering::Relaxed);
+            *place = taken.then_some(arrival);
+        }
+        if let Some(Tap(tap)) = self.0.tap.get() {
+            tap(&datagram, arrivals);
         }
     }
 }

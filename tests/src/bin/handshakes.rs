@@ -18,8 +18,7 @@ fn call(stacks: Stacks, impairments: Impairments, seed: u64) -> Result<f64, Stri
         delay: impairments.delay,
     };
     runner::runtime(network).map_err(said)?.block_on(async {
-        let world = World::new(stacks, network);
-        world.memory().set_impairments(impairments, seed);
+        let world = World::new(stacks, network).on_paths(impairments, seed);
         let mut config = PairConfig {
             timeout: LIMIT,
             ..PairConfig::default()

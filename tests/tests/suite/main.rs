@@ -18,6 +18,7 @@ mod lossy;
 mod media;
 mod network;
 mod pictures;
+mod replay;
 mod restart;
 mod rollback;
 mod rough;
@@ -230,6 +231,7 @@ fn cases() -> Vec<Case> {
 }
 
 fn main() -> ExitCode {
+    replay::with_the_same_randomness();
     let arguments = Arguments::from_args();
     let mut trials = Vec::new();
     for run in cases().into_iter().flat_map(Case::runs) {
@@ -242,5 +244,6 @@ fn main() -> ExitCode {
         trials.push(trial.with_ignored_flag(skip.is_some()));
     }
     assert!(!trials.is_empty(), "a suite without cases proves nothing");
+    trials.extend(replay::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -20,9 +20,8 @@ async fn handshakes(world: &World, text: &str) -> Vec<f64> {
     let impairments = impairments(text);
     let limit = Duration::from_secs(120);
     let mut times = Vec::new();
-    for seed in 0..seeds(20) {
-        let world = world.with_delay(impairments.delay);
-        world.memory().set_impairments(impairments, seed);
+    for seed in seeds(20) {
+        let world = world.on_paths(impairments, seed);
         let mut config = PairConfig {
             timeout: limit,
             ..PairConfig::default()
@@ -72,9 +71,8 @@ pub(super) async fn handshakes_on_a_rough_path(world: World) {
 pub(super) async fn handshakes_with_one_bad_direction(world: World) {
     for from in [0, 1] {
         let mut lost = 0;
-        for seed in 0..seeds(5) {
-            let world = world.with_delay(Duration::from_millis(30));
-            world.memory().set_impairments(impairments("delay=30ms"), seed);
+        for seed in seeds(5) {
+            let world = world.on_paths(impairments("delay=30ms"), seed);
             let [a, b] = [Side::Offerer, Side::Answerer].map(|side| world.bind(side)[0].ip());
             let (from, to) = if from == 0 { (a, b) } else { (b, a) };
             let bad = impairments("delay=30ms,loss=30%");
@@ -92,8 +90,8 @@ pub(super) async fn handshakes_with_one_bad_direction(world: World) {
 pub(super) async fn bulk_on_a_rough_path(world: World) {
     const SIZE: usize = 16_384;
     const COUNT: usize = 10 * 1024 * 1024 / SIZE;
-    for seed in 0..seeds(2) {
-        let world = world.with_delay(Duration::from_millis(10));
+    for seed in seeds(2) {
+        let world = world.on_paths(impairments("delay=10ms"), seed);
         let call = world
             .call_with(CallSetup {
                 // Many checks in a row are lost; the path is there.
