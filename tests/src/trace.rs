@@ -23,7 +23,7 @@ use std::{
 };
 use tokio::time::Instant;
 use visavis_core::net::{
-    impair::Arrival,
+    impair::Arrivals,
     memory::{Datagram, MemoryNetwork},
 };
 
@@ -167,7 +167,7 @@ impl Record {
 }
 
 /// What arrives of a datagram, in words.
-fn fate(arrivals: [Option<Arrival>; 2]) -> String {
+fn fate(arrivals: Arrivals) -> String {
     let now = Instant::now();
     let mut text = String::new();
     for arrival in arrivals.into_iter().flatten() {

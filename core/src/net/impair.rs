@@ -277,6 +277,9 @@ pub struct Arrival {
     pub wrong_bit: Option<usize>,
 }
 
+/// What arrives of a datagram: nothing, it, or it twice.
+pub type Arrivals = [Option<Arrival>; 2];
+
 /// What is drawn for each datagram.
 #[derive(Clone, Copy)]
 enum Draw {
@@ -314,14 +317,14 @@ impl Path {
     }
 
     /// What arrives of a datagram of `len` bytes to a host of this IP version: nothing, it, or it twice.
-    pub fn send(&mut self, now: Instant, len: usize, ipv6: bool) -> [Option<Arrival>; 2] {
+    pub fn send(&mut self, now: Instant, len: usize, ipv6: bool) -> Arrivals {
         self.counts.sent += 1;
         let arrivals = self.arrivals(now, len, ipv6);
         self.index += 1;
         arrivals
     }
 
-    fn arrivals(&mut self, now: Instant, len: usize, ipv6: bool) -> [Option<Arrival>; 2] {
+    fn arrivals(&mut self, now: Instant, len: usize, ipv6: bool) -> Arrivals {
         let packet = len + if ipv6 { HEADERS_V6 } else { HEADERS_V4 };
         let set = self.impairments;
         let lost = self.loses();

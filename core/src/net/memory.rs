@@ -10,7 +10,7 @@
 
 use super::{
     Net, RecvMeta, Transmit, UdpSocket,
-    impair::{Arrival, Impairments, Path, PathCounts, turn_over},
+    impair::{Arrival, Arrivals, Impairments, Path, PathCounts, turn_over},
 };
 use crate::lock;
 use std::{
@@ -74,7 +74,9 @@ type Link = (IpAddr, IpAddr);
 
 type Filter = Box<dyn FnMut(&Datagram<'_>) -> bool + Send>;
 
-struct Tap(Box<dyn Fn(&Datagram<'_>, [Option<Arrival>; 2]) + Send + Sync>);
+type Told = dyn Fn(&Datagram<'_>, Arrivals) + Send + Sync;
+
+struct Tap(Box<Told>);
 
 impl fmt::Debug for Tap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -99,7 +101,7 @@ impl Paths {
     }
 
     /// What arrives of a datagram.
-    fn send(&mut self, datagram: &Datagram<'_>) -> [Option<Arrival>; 2] {
+    fn send(&mut self, datagram: &Datagram<'_>) -> Arrivals {
         // Sent even if the filter takes the datagram, so that a filter does not shift the losses behind it.
         let path = self.link((datagram.from.ip(), datagram.to.ip()));
         let arrivals = path.send(Instant::now(), datagram.contents.len(), datagram.to.is_ipv6());
@@ -201,7 +203,7 @@ impl MemoryNetwork {
 
     /// Tells `tap` of every datagram from now on, in the order of sending: what it is, and what arrives of it. Only the first
     /// tap is told. It must not send on this network.
-    pub fn set_tap(&self, tap: impl Fn(&Datagram<'_>, [Option<Arrival>; 2]) + Send + Sync + 'static) {
+    pub fn set_tap(&self, tap: impl Fn(&Datagram<'_>, Arrivals) + Send + Sync + 'static) {
         let _ = self.0.tap.set(Tap(Box::new(tap)));
     }
 
