@@ -11,6 +11,7 @@ pub mod media;
 pub mod mutate;
 pub mod peers;
 pub mod runner;
+pub mod seeds;
 pub mod signals;
 pub mod trace;
 pub mod world;
@@ -23,7 +24,7 @@ pub use peers::{
 pub use runner::{Case, Known, On};
 pub use world::{Network, Stack, Stacks, World};
 
-use std::{env, future::Future, ops::Range, time::Duration};
+use std::{future::Future, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 
 /// How long a case waits for anything, by Tokio's clock.
@@ -38,23 +39,6 @@ pub async fn deadline<T>(what: &str, future: impl Future<Output = T>) -> T {
 pub async fn within<T>(limit: Duration, what: &str, future: impl Future<Output = T>) -> T {
     let result = timeout(limit, future).await;
     result.unwrap_or_else(|_| panic!("waited {limit:?} in vain: {what}"))
-}
-
-/// The seeds that a case on a bad path tries: so `many`, unless `VISAVIS_SEEDS` says otherwise, or only that of
-/// `VISAVIS_SEED`.
-///
-/// # Panics
-///
-/// When one of them is no number.
-pub fn seeds(many: u64) -> Range<u64> {
-    let number = |name: &str| {
-        let text = env::var(name).ok()?;
-        Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
-    };
-    match number("VISAVIS_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("VISAVIS_SEEDS").unwrap_or(many),
-    }
 }
 
 /// Waits until `check` holds, for what has no event to await: looks again every 2 ms of Tokio's clock.

@@ -133,8 +133,7 @@ impl Run {
             drop(tx.send(self.on_this_thread()));
         });
         spawned.map_err(|e| format!("no thread: {e}"))?;
-        let seeds = seeds(0);
-        let limit = WALL_LIMIT * ((seeds.end - seeds.start) / SEEDS).max(1) as u32;
+        let limit = WALL_LIMIT * (seeds::wanted().unwrap_or(0) / SEEDS).max(1) as u32;
         let result = match rx.recv_timeout(limit) {
             Ok(result) => result,
             Err(_) => Err(format!("it hangs: {limit:?} of the wall clock passed")),
@@ -158,7 +157,7 @@ impl Run {
             let _entered = runtime.enter();
             // What str0m draws SSRCs from.
             fastrand::seed(0);
-            let world = World::new(self.stacks, self.network);
+            let world = World::new(self.stacks, self.network).named(self.to_string());
             let result = catch_unwind(AssertUnwindSafe(|| {
                 runtime.block_on((self.case.run)(world.clone()));
             }));
@@ -177,7 +176,7 @@ impl Run {
             }
             Ok(Err(panic)) | Err(panic) => {
                 let mut text = format!("{}\n{timelines}", message(&*panic));
-                if !KNOWN.get() && last.trace.is_some() {
+                if !KNOWN.get() {
                     text += &self.save(&last, &asked.unwrap_or_else(|| TRACES.into()))?;
                 }
                 Err(text)
@@ -187,7 +186,7 @@ impl Run {
 
     /// Saves what was sent, and says where, and how to have it sent again.
     fn save(self, last: &LastPath, folder: &Path) -> Result<String, String> {
-        let Some(trace) = &last.trace else {
+        let Some(trace) = last.trace.as_ref().filter(|trace| !trace.is_empty()) else {
             return Ok(String::new());
         };
         let seed = last.seed.unwrap_or_default();

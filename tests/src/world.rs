@@ -138,6 +138,7 @@ pub struct LastPath {
 /// A case's world. Clones are the same world.
 #[derive(Debug, Clone)]
 pub struct World {
+    name: String,
     /// The stacks.
     pub stacks: Stacks,
     /// The network.
@@ -186,6 +187,7 @@ impl World {
             }
         };
         Self {
+            name: String::new(),
             stacks,
             network,
             backends,
@@ -196,6 +198,17 @@ impl World {
             last: Arc::new(Mutex::new(last)),
             given,
         }
+    }
+
+    /// The same for the run of this name.
+    pub(crate) fn named(mut self, name: String) -> Self {
+        self.name = name;
+        self
+    }
+
+    /// The name of the run that it is the world of.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// The same with backends that are set up in another way.
@@ -212,7 +225,7 @@ impl World {
         other.timelines = Arc::clone(&self.timelines);
         *lock(&self.last) = lock(&other.last).clone();
         other.last = Arc::clone(&self.last);
-        other
+        other.named(self.name.clone())
     }
 
     /// The same stacks on a network in memory with such paths.
