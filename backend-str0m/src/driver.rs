@@ -335,7 +335,9 @@ impl Driver {
             let input = Input::Receive(now.into_std(), receive);
             let is_stun = datagram.first().is_some_and(|b| *b < 2);
             if self.driven.peek().accepts(&input) {
-                self.liveness.hear(now);
+                if self.is_selected(source) {
+                    self.liveness.hear(now);
+                }
                 // A check of the peer proves that it has our answer.
                 if is_stun && datagram[..2] == [0, 1] && self.first_check.deadline().is_some() {
                     self.release();
@@ -363,6 +365,21 @@ impl Driver {
             self.driven.input(input);
             self.handle_events();
         }
+    }
+
+    /// Whether what we send goes there. A peer whose NAT has given it another address is heard from that one, and gets
+    /// nothing of ours.
+    fn is_selected(&self, source: SocketAddr) -> bool {
+        let pair = self
+            .stats
+            .as_ref()
+            .and_then(|s| s.selected_candidate_pair.as_ref());
+        let remotes = [
+            self.selected.map(|(_, remote)| remote),
+            pair.map(|pair| pair.remote.addr),
+        ];
+        let mut remotes = remotes.into_iter().flatten().peekable();
+        remotes.peek().is_none() || remotes.any(|remote| remote == source)
     }
 
     /// Does all that follows from what happened, until there is nothing left but to send and to wait. Returns whether

@@ -138,13 +138,13 @@ impl Session {
             Arc::clone(&tasks),
             span.clone(),
         );
+        let addresses = Arc::new(BindAddresses::new(Arc::clone(net), config.bind.clone()));
         let runtime = Arc::new(PeerRuntime::new(
-            Arc::clone(net),
             Arc::clone(&link),
             Arc::clone(&tasks),
+            Arc::clone(&addresses),
             span.clone(),
         ));
-        let addresses = Arc::new(BindAddresses::new(Arc::clone(net), config.bind.clone()));
         let driver_stopped = runtime.driver_stopped();
         let builder = PeerConnectionBuilder::new()
             .with_setting_engine(settings.apply(convert::settings(config, &bound)).build())

@@ -6,10 +6,11 @@
 use crate::socket::{Link, Socket, lock};
 use std::{
     future::Future,
-    io,
+    io::{self, IoSliceMut},
     net::{SocketAddr, ToSocketAddrs, UdpSocket},
     pin::Pin,
     sync::{Arc, Mutex, OnceLock, atomic::AtomicBool, atomic::Ordering::SeqCst},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 use tokio::{
@@ -17,7 +18,10 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 use tracing::{Instrument, Span};
-use visavis_core::{Net, net::bind_addresses};
+use visavis_core::{
+    Net,
+    net::{RecvMeta, Transmit, bind_addresses},
+};
 use webrtc::runtime::{AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime};
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -59,9 +63,9 @@ impl Tasks {
 /// The runtime of one peer.
 #[derive(Debug)]
 pub(crate) struct PeerRuntime {
-    net: Arc<dyn Net>,
     link: Arc<Link>,
     tasks: Arc<Tasks>,
+    addresses: Arc<BindAddresses>,
     span: Span,
     /// The library's first task; only its sleeps are nudged.
     driver: Arc<OnceLock<tokio::task::Id>>,
@@ -69,11 +73,11 @@ pub(crate) struct PeerRuntime {
 }
 
 impl PeerRuntime {
-    pub(crate) fn new(net: Arc<dyn Net>, link: Arc<Link>, tasks: Arc<Tasks>, span: Span) -> Self {
+    pub(crate) fn new(link: Arc<Link>, tasks: Arc<Tasks>, addresses: Arc<BindAddresses>, span: Span) -> Self {
         Self {
-            net,
             link,
             tasks,
+            addresses,
             span,
             driver: Arc::default(),
             stopped: Arc::default(),
@@ -130,7 +134,17 @@ impl Runtime for PeerRuntime {
     }
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        Ok(Socket::new(self.net.adopt(socket)?, &self.link))
+        let addr = socket.local_addr()?;
+        let adopted = match self.addresses.net.adopt(socket) {
+            // Without a socket the library's driver ends. In an ICE restart a dead one will do: the next restart binds
+            // anew.
+            Err(error) if self.addresses.rebinds.load(SeqCst) => {
+                tracing::warn!(%addr, %error, "the address is gone");
+                Arc::new(Dead(addr)) as Arc<dyn visavis_core::UdpSocket>
+            }
+            adopted => adopted?,
+        };
+        Ok(Socket::new(adopted, &self.link))
     }
 
     fn wrap_tcp_listener(&self, _: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
@@ -201,6 +215,8 @@ pub(crate) struct BindAddresses {
     net: Arc<dyn Net>,
     wanted: Vec<SocketAddr>,
     bound_once: AtomicBool,
+    /// What is bound now is for an ICE restart.
+    rebinds: AtomicBool,
     /// Where the next ICE restart binds, with what keeps the ports free until then.
     plan: Mutex<Vec<(SocketAddr, Option<UdpSocket>)>>,
 }
@@ -211,6 +227,7 @@ impl BindAddresses {
             net,
             wanted,
             bound_once: AtomicBool::new(false),
+            rebinds: AtomicBool::new(false),
             plan: Mutex::default(),
         }
     }
@@ -239,15 +256,26 @@ impl BindAddresses {
     }
 
     fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
-        let planned = std::mem::take(&mut *lock(&self.plan));
-        if !planned.is_empty() {
-            return Ok(planned.into_iter().map(|(address, _)| address).collect());
-        }
         let addresses = bind_addresses(&*self.net, &self.wanted);
         if !self.bound_once.swap(true, SeqCst) {
             return addresses;
         }
-        // An ICE restart. If there is nothing to bind, as between two networks, the library's driver ends and the
+        self.rebinds.store(true, SeqCst);
+        let planned = std::mem::take(&mut *lock(&self.plan));
+        // A plan for another network than this is none. What is bound instead is learnt from its checks.
+        let there = |planned: SocketAddr| {
+            let mut addresses = addresses.iter().flatten();
+            addresses.any(|address| address.ip() == planned.ip())
+        };
+        let planned: Vec<_> = planned
+            .into_iter()
+            .map(|(address, _)| address)
+            .filter(|a| there(*a))
+            .collect();
+        if !planned.is_empty() {
+            return Ok(planned);
+        }
+        // If there is nothing to bind, as between two networks, the library's driver ends and the
         // connection with it. Loopback keeps it alive until the next restart finds a network.
         let mut usable = addresses.unwrap_or_default();
         usable.retain(|address| UdpSocket::bind((address.ip(), 0)).is_ok());
@@ -256,6 +284,34 @@ impl BindAddresses {
             usable.push(SocketAddr::from(([127, 0, 0, 1], 0)));
         }
         Ok(usable)
+    }
+}
+
+/// A socket at an address that is gone.
+#[derive(Debug)]
+struct Dead(SocketAddr);
+
+impl visavis_core::UdpSocket for Dead {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.0)
+    }
+
+    fn poll_send(&self, _: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.try_send(transmit))
+    }
+
+    fn try_send(&self, _: &Transmit<'_>) -> io::Result<()> {
+        Err(io::Error::from(io::ErrorKind::NetworkUnreachable))
+    }
+
+    fn poll_recv(
+        &self,
+        _: &mut Context<'_>,
+        _: &mut [IoSliceMut<'_>],
+        _: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        // Whoever reads it has other things to wait for.
+        Poll::Pending
     }
 }
 

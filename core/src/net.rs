@@ -7,27 +7,40 @@
 pub mod impair;
 mod impaired;
 pub mod memory;
+mod nat;
 mod real;
 mod repeat;
 
 pub use impaired::ImpairedNet;
+pub use nat::{Dependence, Nat, NatKind};
 pub use quinn_udp::{EcnCodepoint, RecvMeta, Transmit};
 pub use real::RealNet;
 pub(crate) use repeat::RepeatingNet;
 
 use std::{
     fmt,
-    future::poll_fn,
+    future::{self, Future, poll_fn},
     io::{self, IoSliceMut},
     net::{IpAddr, SocketAddr},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
+
+/// Resolves when a host's interfaces are others than they were. See [`Net::changed`].
+pub type Changed = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A host's network.
 pub trait Net: fmt::Debug + Send + Sync {
     /// The addresses a peer elsewhere could reach: not loopback, not link-local.
     fn interfaces(&self) -> io::Result<Vec<IpAddr>>;
+
+    /// Resolves when [`interfaces`](Self::interfaces) gives other addresses than at this call. Default: never.
+    ///
+    /// Between two changes there may be others; ask again for what there is.
+    fn changed(&self) -> Changed {
+        Box::pin(future::pending())
+    }
 
     /// Binds a UDP socket; port 0 picks one.
     fn bind(&self, addr: SocketAddr) -> io::Result<Arc<dyn UdpSocket>>;

@@ -56,6 +56,8 @@ pub struct CallSetup {
     pub disconnected_after: Duration,
     /// [`PeerConfig::failed_after`] of both.
     pub failed_after: Duration,
+    /// [`PeerConfig::restart_after`] of both.
+    pub restart_after: Option<Duration>,
 }
 
 impl Default for CallSetup {
@@ -67,6 +69,7 @@ impl Default for CallSetup {
             signaling: Duration::ZERO,
             disconnected_after: peer.disconnected_after,
             failed_after: peer.failed_after,
+            restart_after: peer.restart_after,
         }
     }
 }
@@ -119,6 +122,7 @@ impl World {
         let config = |side| PeerConfig {
             disconnected_after: setup.disconnected_after,
             failed_after: setup.failed_after,
+            restart_after: setup.restart_after,
             ..self.config(side)
         };
         let mut offerer = self.peer_with(Side::Offerer, config(Side::Offerer)).await;

@@ -146,6 +146,8 @@ pub struct World {
     backends: [Arc<dyn Backend>; 2],
     memory: Option<MemoryNetwork>,
     hosts: [Arc<dyn Net>; 2],
+    memory_hosts: Option<[Arc<MemoryNet>; 2]>,
+    follows: bool,
     addresses: [Vec<IpAddr>; 2],
     timelines: Arc<Mutex<Vec<(String, Timeline)>>>,
     last: Arc<Mutex<LastPath>>,
@@ -166,10 +168,11 @@ impl World {
     fn with_backends(stacks: Stacks, network: Network, backends: [Arc<dyn Backend>; 2]) -> Self {
         let given = Arc::new(AtomicU16::new(0));
         let mut last = LastPath::default();
-        let (memory, hosts, addresses) = match network {
+        let (memory, memory_hosts, hosts, addresses) = match network {
             Network::Real => {
                 let loopback = vec![IpAddr::from([127, 0, 0, 1])];
                 (
+                    None,
                     None,
                     [RealNet::shared(), RealNet::shared()],
                     [loopback.clone(), loopback],
@@ -179,11 +182,8 @@ impl World {
                 let memory = MemoryNetwork::new(delay);
                 last.trace = Some(Trace::of(&memory));
                 let addresses = [vec![fresh_address(&given)], vec![fresh_address(&given)]];
-                let hosts = [0, 1].map(|i| {
-                    let host: Arc<MemoryNet> = memory.host(addresses[i].clone());
-                    host as Arc<dyn Net>
-                });
-                (Some(memory), hosts, addresses)
+                let hosts = [0, 1].map(|i| memory.host(addresses[i].clone()));
+                (Some(memory), Some(hosts.clone()), hosts.map(shared), addresses)
             }
         };
         Self {
@@ -193,6 +193,8 @@ impl World {
             backends,
             memory,
             hosts,
+            memory_hosts,
+            follows: false,
             addresses,
             timelines: Arc::default(),
             last: Arc::new(Mutex::new(last)),
@@ -247,7 +249,9 @@ impl World {
         let mut other = self.clone();
         if let Some(memory) = &self.memory {
             other.addresses = addresses.map(|side| side.iter().map(|_| fresh_address(&self.given)).collect());
-            other.hosts = [0, 1].map(|i| memory.host(other.addresses[i].clone()) as Arc<dyn Net>);
+            let hosts = [0, 1].map(|i| memory.host(other.addresses[i].clone()));
+            other.memory_hosts = Some(hosts.clone());
+            other.hosts = hosts.map(shared);
         } else {
             other.addresses = addresses;
         }
@@ -278,8 +282,37 @@ impl World {
         &self.hosts[side as usize]
     }
 
+    /// The same with peers that bind every interface there is, and follow when others come.
+    pub fn following(&self) -> Self {
+        Self {
+            follows: true,
+            ..self.clone()
+        }
+    }
+
+    /// A host in memory, whose addresses can change.
+    ///
+    /// # Panics
+    ///
+    /// On real sockets.
+    pub fn memory_host(&self, side: Side) -> &MemoryNet {
+        let hosts = self
+            .memory_hosts
+            .as_ref()
+            .expect("a case for the network in memory");
+        &hosts[side as usize]
+    }
+
+    /// An address that no host has.
+    pub fn fresh_address(&self) -> IpAddr {
+        fresh_address(&self.given)
+    }
+
     /// What a side binds.
     pub fn bind(&self, side: Side) -> Vec<SocketAddr> {
+        if self.follows {
+            return Vec::new();
+        }
         let addresses = self.addresses[side as usize].iter();
         addresses.map(|ip| SocketAddr::new(*ip, 0)).collect()
     }
@@ -341,6 +374,10 @@ impl World {
         }
         text
     }
+}
+
+fn shared(host: Arc<MemoryNet>) -> Arc<dyn Net> {
+    host
 }
 
 /// An address of `127.10.0.0/16` that no other host of the world has, bindable on this machine. Each world counts for

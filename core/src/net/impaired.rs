@@ -1,7 +1,7 @@
 //! Any network made bad: what its sockets send goes over a [`Path`] first.
 
 use super::{
-    EcnCodepoint, Net, RecvMeta, Transmit, UdpSocket,
+    Changed, EcnCodepoint, Net, RecvMeta, Transmit, UdpSocket,
     impair::{Arrival, Impairments, Path, PathCounts, turn_over},
     send,
 };
@@ -88,6 +88,10 @@ impl ImpairedNet {
 impl Net for ImpairedNet {
     fn interfaces(&self) -> io::Result<Vec<IpAddr>> {
         self.inner.interfaces()
+    }
+
+    fn changed(&self) -> Changed {
+        self.inner.changed()
     }
 
     fn bind(&self, addr: SocketAddr) -> io::Result<Arc<dyn UdpSocket>> {

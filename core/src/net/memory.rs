@@ -9,7 +9,7 @@
 //! not on the order in which several links are used, nor on ports, which differ from run to run.
 
 use super::{
-    Net, RecvMeta, Transmit, UdpSocket,
+    Changed, Nat, Net, RecvMeta, Transmit, UdpSocket,
     impair::{Arrival, Arrivals, Impairments, Path, PathCounts, turn_over},
 };
 use crate::lock;
@@ -27,7 +27,10 @@ use std::{
     task::{Context, Poll, Waker},
     time::Duration,
 };
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::{
+    sync::watch,
+    time::{Instant, Sleep, sleep_until},
+};
 
 /// A receive queue holds this many datagrams; more are dropped and counted, as a socket buffer does.
 const QUEUE: usize = 8192;
@@ -42,6 +45,7 @@ struct Network {
     sockets: Mutex<Sockets>,
     paths: Mutex<Paths>,
     tap: OnceLock<Tap>,
+    nats: Mutex<Vec<Nat>>,
     delivered: AtomicU64,
     dropped: AtomicU64,
 }
@@ -137,6 +141,7 @@ impl MemoryNetwork {
                 filtered: 0,
             }),
             tap: OnceLock::new(),
+            nats: Mutex::default(),
             delivered: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
         }))
@@ -146,8 +151,18 @@ impl MemoryNetwork {
     pub fn host(&self, addresses: impl IntoIterator<Item = IpAddr>) -> Arc<MemoryNet> {
         Arc::new(MemoryNet {
             network: self.clone(),
-            addresses: addresses.into_iter().collect(),
+            addresses: watch::Sender::new(addresses.into_iter().collect()),
         })
+    }
+
+    /// Puts the hosts with the addresses inside of `nat` behind it. Those without one keep reaching each other.
+    pub fn add_nat(&self, nat: Nat) {
+        lock(&self.0.nats).push(nat);
+    }
+
+    /// Has every NAT forget its mappings, as one that was restarted: what goes out from now on comes from other ports.
+    pub fn rebind_nats(&self) {
+        lock(&self.0.nats).iter_mut().for_each(Nat::forget);
     }
 
     /// Stops or restarts all delivery; what is sent while it is stopped is dropped and counted.
@@ -223,12 +238,32 @@ impl MemoryNetwork {
         paths.counts().dropped() + paths.filtered
     }
 
+    /// The addresses of a datagram after NATs: from where it comes on the outside, and to which host it goes.
+    fn translate(&self, from: SocketAddr, to: SocketAddr) -> (SocketAddr, Option<SocketAddr>) {
+        let now = Instant::now();
+        let mut nats = lock(&self.0.nats);
+        let near = nats.iter().position(|nat| nat.has(from.ip()));
+        let far = nats.iter().position(|nat| nat.has(to.ip()));
+        if far.is_some() {
+            // An address on the inside means nothing elsewhere.
+            return (from, (near == far).then_some(to));
+        }
+        let from = near.map_or(from, |near| nats[near].outbound(now, from, to));
+        let to = match nats.iter_mut().find(|nat| nat.public() == to.ip()) {
+            Some(nat) => nat.inbound(now, from, to.port()),
+            None => Some(to),
+        };
+        (from, to)
+    }
+
     fn transmit(&self, from: SocketAddr, to: SocketAddr, contents: &[u8]) {
+        // The path is that between the addresses on the outside.
+        let (from, outside) = self.translate(from, to);
         let datagram = Datagram { from, to, contents };
         let mut arrivals = lock(&self.0.paths).send(&datagram);
         for place in &mut arrivals {
             let Some(arrival) = *place else { continue };
-            let target = lock(&self.0.sockets).by_addr.get(&to).and_then(Weak::upgrade);
+            let target = outside.and_then(|to| lock(&self.0.sockets).by_addr.get(&to)?.upgrade());
             let blocked = self.0.blocked.load(Ordering::Relaxed);
             let taken = !blocked && target.is_some_and(|t| t.enqueue(arrival, from, contents));
             let counter = if taken { &self.0.delivered } else { &self.0.dropped };
@@ -245,16 +280,35 @@ impl MemoryNetwork {
 #[derive(Debug)]
 pub struct MemoryNet {
     network: MemoryNetwork,
-    addresses: Vec<IpAddr>,
+    addresses: watch::Sender<Vec<IpAddr>>,
+}
+
+impl MemoryNet {
+    /// Gives the host these addresses instead of those it has. Sockets at an address that is gone send nothing and
+    /// receive nothing until it is back; what is sent from them is an error.
+    pub fn set_addresses(&self, addresses: impl IntoIterator<Item = IpAddr>) {
+        self.addresses.send_replace(addresses.into_iter().collect());
+    }
 }
 
 impl Net for MemoryNet {
     fn interfaces(&self) -> io::Result<Vec<IpAddr>> {
-        Ok(self.addresses.clone())
+        Ok(self.addresses.borrow().clone())
+    }
+
+    fn changed(&self) -> Changed {
+        let mut addresses = self.addresses.subscribe();
+        let before = addresses.borrow().clone();
+        Box::pin(async move {
+            // A host that nobody holds keeps its addresses.
+            if addresses.wait_for(|now| *now != before).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        })
     }
 
     fn bind(&self, mut addr: SocketAddr) -> io::Result<Arc<dyn UdpSocket>> {
-        if !self.addresses.contains(&addr.ip()) {
+        if !self.addresses.borrow().contains(&addr.ip()) {
             return Err(io::Error::new(
                 io::ErrorKind::AddrNotAvailable,
                 "not an address of this host",
@@ -275,6 +329,7 @@ impl Net for MemoryNet {
         let socket = Arc::new(MemorySocket {
             addr,
             network: self.network.clone(),
+            addresses: self.addresses.subscribe(),
             queue: Mutex::new(Queue::default()),
         });
         sockets.by_addr.insert(addr, Arc::downgrade(&socket));
@@ -286,6 +341,8 @@ impl Net for MemoryNet {
 struct MemorySocket {
     addr: SocketAddr,
     network: MemoryNetwork,
+    /// Of the host.
+    addresses: watch::Receiver<Vec<IpAddr>>,
     queue: Mutex<Queue>,
 }
 
@@ -297,7 +354,14 @@ struct Queue {
 }
 
 impl MemorySocket {
+    fn is_up(&self) -> bool {
+        self.addresses.borrow().contains(&self.addr.ip())
+    }
+
     fn enqueue(&self, arrival: Arrival, from: SocketAddr, contents: &[u8]) -> bool {
+        if !self.is_up() {
+            return false;
+        }
         let mut queue = lock(&self.queue);
         if queue.datagrams.len() >= QUEUE {
             return false;
@@ -334,6 +398,10 @@ impl UdpSocket for MemorySocket {
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        if !self.is_up() {
+            // As a kernel that finds no route from there.
+            return Err(io::Error::from(io::ErrorKind::NetworkUnreachable));
+        }
         let size = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
         for datagram in transmit.contents.chunks(size) {
             self.network.transmit(self.addr, transmit.destination, datagram);
@@ -380,204 +448,4 @@ impl UdpSocket for MemorySocket {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::net::send;
-    use std::future::poll_fn;
-
-    fn ip(last: u8) -> IpAddr {
-        IpAddr::from([127, 9, 0, last])
-    }
-
-    fn transmit(destination: SocketAddr, contents: &[u8]) -> Transmit<'_> {
-        Transmit {
-            destination,
-            ecn: None,
-            contents,
-            segment_size: None,
-            src_ip: None,
-        }
-    }
-
-    async fn recv(socket: &dyn UdpSocket) -> (Vec<u8>, SocketAddr) {
-        let mut buffer = [0; 64];
-        let mut meta = [RecvMeta::default()];
-        poll_fn(|cx| socket.poll_recv(cx, &mut [IoSliceMut::new(&mut buffer)], &mut meta))
-            .await
-            .unwrap();
-        (buffer[..meta[0].len].to_vec(), meta[0].addr)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_datagram_takes_the_delay() {
-        let network = MemoryNetwork::new(Duration::from_millis(50));
-        let a = network.host([ip(1)]).bind(SocketAddr::new(ip(1), 0)).unwrap();
-        let b = network.host([ip(2)]).bind(SocketAddr::new(ip(2), 0)).unwrap();
-        let start = Instant::now();
-        let transmit = Transmit {
-            segment_size: Some(4),
-            ..transmit(b.local_addr().unwrap(), b"abcdef")
-        };
-        send(&*a, &transmit).await.unwrap();
-        assert_eq!(recv(&*b).await, (b"abcd".to_vec(), a.local_addr().unwrap()));
-        assert_eq!(recv(&*b).await.0, b"ef");
-        assert_eq!(start.elapsed(), Duration::from_millis(50));
-        assert_eq!((network.delivered(), network.dropped()), (2, 0));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_nobody_hears_is_counted() {
-        let network = MemoryNetwork::new(Duration::ZERO);
-        let host = network.host([ip(1)]);
-        let a = host.bind(SocketAddr::new(ip(1), 0)).unwrap();
-        let destination = SocketAddr::new(ip(2), 9);
-        send(&*a, &transmit(destination, b"x")).await.unwrap();
-        assert_eq!(network.dropped(), 1);
-        assert!(host.bind(SocketAddr::new(ip(2), 0)).is_err());
-        assert!(host.bind(a.local_addr().unwrap()).is_err());
-    }
-
-    /// Sends `count` datagrams from one host to the other and says which were lost.
-    async fn losses(network: &MemoryNetwork, [from, to]: [u8; 2], count: u32) -> Vec<u32> {
-        let a = network
-            .host([ip(from)])
-            .bind(SocketAddr::new(ip(from), 0))
-            .unwrap();
-        let b = network.host([ip(to)]).bind(SocketAddr::new(ip(to), 0)).unwrap();
-        let mut lost = Vec::new();
-        for n in 0..count {
-            let before = network.lost();
-            let contents = n.to_be_bytes();
-            send(&*a, &transmit(b.local_addr().unwrap(), &contents))
-                .await
-                .unwrap();
-            if network.lost() > before {
-                lost.push(n);
-            } else {
-                assert_eq!(recv(&*b).await.0, contents);
-            }
-        }
-        lost
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_same_seed_loses_the_same_datagrams() {
-        let network = MemoryNetwork::new(Duration::from_millis(1));
-        network.set_loss(0.1, 7);
-        let first = losses(&network, [1, 2], 1_000).await;
-        assert_eq!(network.lost(), first.len() as u64);
-        assert_eq!(
-            (network.delivered(), network.dropped()),
-            (1_000 - network.lost(), 0)
-        );
-        // Ports do not matter, nor what went the other way before.
-        network.set_loss(0.1, 7);
-        let back = losses(&network, [2, 1], 1_000).await;
-        assert_eq!(losses(&network, [1, 2], 1_000).await, first);
-        assert_ne!(back, first, "each direction has losses of its own");
-        let other = MemoryNetwork::new(Duration::ZERO);
-        other.set_loss(0.1, 7);
-        assert_eq!(losses(&other, [1, 2], 1_000).await, first);
-        other.set_loss(0.1, 8);
-        assert_ne!(losses(&other, [1, 2], 1_000).await, first);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn as_much_is_lost_as_was_asked_for() {
-        const COUNT: u32 = 20_000;
-        let network = MemoryNetwork::new(Duration::ZERO);
-        assert!(losses(&network, [1, 2], 100).await.is_empty());
-        for (probability, seed) in [(0.01, 1), (0.01, 2), (0.05, 3), (0.5, 4)] {
-            network.set_loss(probability, seed);
-            let rate = losses(&network, [1, 2], COUNT).await.len() as f64 / f64::from(COUNT);
-            // Five standard deviations.
-            let margin = 5.0 * (probability * (1.0 - probability) / f64::from(COUNT)).sqrt();
-            assert!((rate - probability).abs() < margin, "{rate} for {probability}");
-        }
-        network.set_loss(1.0, 5);
-        assert_eq!(losses(&network, [1, 2], 100).await.len(), 100);
-        network.set_loss(0.0, 5);
-        assert!(losses(&network, [1, 2], 100).await.is_empty());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_filter_chooses_what_is_lost() {
-        let network = MemoryNetwork::new(Duration::ZERO);
-        network.set_loss(0.1, 9);
-        let by_chance = losses(&network, [1, 2], 100).await;
-        network.set_loss(0.1, 9);
-        network
-            .set_filter(|datagram| datagram.from.ip() == ip(1) && datagram.contents == 3_u32.to_be_bytes());
-        let mut wanted = by_chance.clone();
-        wanted.push(3);
-        wanted.sort_unstable();
-        wanted.dedup();
-        assert_eq!(losses(&network, [1, 2], 100).await, wanted);
-        network.clear_filter();
-        network.set_loss(0.1, 9);
-        assert_eq!(losses(&network, [1, 2], 100).await, by_chance);
-    }
-
-    /// Receives so many datagrams of four bytes.
-    async fn numbers(socket: &dyn UdpSocket, count: usize) -> Vec<u32> {
-        let mut numbers = Vec::new();
-        while numbers.len() < count {
-            let contents = recv(socket).await.0;
-            numbers.push(u32::from_be_bytes(contents.try_into().unwrap()));
-        }
-        numbers
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn one_direction_has_its_own_impairments() {
-        let network = MemoryNetwork::new(Duration::from_millis(10));
-        let [a, b] = [1, 2].map(|n| network.host([ip(n)]).bind(SocketAddr::new(ip(n), 0)).unwrap());
-        network.set_link(ip(1), ip(2), Impairments::blocked());
-        for (from, to) in [(&a, &b), (&b, &a)] {
-            send(&**from, &transmit(to.local_addr().unwrap(), &[0, 0, 0, 7]))
-                .await
-                .unwrap();
-        }
-        assert_eq!(numbers(&*a, 1).await, [7]);
-        assert_eq!(
-            (network.delivered(), network.lost(), network.counts().sent),
-            (1, 1, 2)
-        );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_reordered_arrive_late_and_all_arrive() {
-        const COUNT: u32 = 1_000;
-        let network = MemoryNetwork::new(Duration::ZERO);
-        let text = "delay=10ms,reorder=5%,duplicate=5%";
-        network.set_impairments(text.parse().unwrap(), 1);
-        let [a, b] = [1, 2].map(|n| network.host([ip(n)]).bind(SocketAddr::new(ip(n), 0)).unwrap());
-        for n in 0..COUNT {
-            let contents = n.to_be_bytes();
-            send(&*a, &transmit(b.local_addr().unwrap(), &contents))
-                .await
-                .unwrap();
-            tokio::time::advance(Duration::from_millis(1)).await;
-        }
-        let counts = network.counts();
-        assert!(counts.reordered > 20 && counts.duplicated > 20, "{counts:?}");
-        let mut arrived = numbers(&*b, (u64::from(COUNT) + counts.duplicated) as usize).await;
-        let backward = arrived.windows(2).filter(|two| two[0] > two[1]).count();
-        assert!(backward > 20, "{backward}");
-        arrived.dedup();
-        arrived.sort_unstable();
-        arrived.dedup();
-        assert_eq!(arrived, (0..COUNT).collect::<Vec<_>>());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_corrupt_differ_in_one_bit() {
-        let network = MemoryNetwork::new(Duration::ZERO);
-        network.set_impairments("corrupt=100%".parse().unwrap(), 1);
-        let [a, b] = [1, 2].map(|n| network.host([ip(n)]).bind(SocketAddr::new(ip(n), 0)).unwrap());
-        send(&*a, &transmit(b.local_addr().unwrap(), &[0; 4]))
-            .await
-            .unwrap();
-        assert_eq!(numbers(&*b, 1).await[0].count_ones(), 1);
-    }
-}
+mod tests;

@@ -1,14 +1,29 @@
 //! The machine's own network, through Tokio's reactor.
 
-use super::{Net, RecvMeta, Transmit, UdpSocket};
+use super::{Changed, Net, RecvMeta, Transmit, UdpSocket};
 use quinn_udp::{UdpSockRef, UdpSocketState};
 use std::{
     io::{self, IoSliceMut},
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, LazyLock},
     task::{Context, Poll, ready},
+    time::Duration,
 };
-use tokio::io::Interest;
+use tokio::{
+    io::Interest,
+    sync::{Mutex, watch},
+    time::sleep,
+};
+
+/// How often the interfaces are looked at while anybody waits for a change.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Whoever holds it looks at the interfaces for all who wait, on whatever runtime they are. When it is given up the
+/// next takes over, so that a process looks once a second however many peers it has.
+static LOOKING: Mutex<()> = Mutex::const_new(());
+
+/// What was seen last.
+static SEEN: LazyLock<watch::Sender<Vec<IpAddr>>> = LazyLock::new(watch::Sender::default);
 
 /// The machine's interfaces and sockets. Needs a Tokio runtime with I/O enabled.
 #[derive(Debug, Clone, Copy, Default)]
@@ -23,14 +38,20 @@ impl RealNet {
 
 impl Net for RealNet {
     fn interfaces(&self) -> io::Result<Vec<IpAddr>> {
-        let mut ips: Vec<IpAddr> = if_addrs::get_if_addrs()?
-            .into_iter()
-            .filter(|interface| !interface.is_loopback() && !interface.is_link_local())
-            .map(|interface| interface.ip())
-            .collect();
-        ips.sort_unstable();
-        ips.dedup();
-        Ok(ips)
+        interfaces()
+    }
+
+    fn changed(&self) -> Changed {
+        let before = interfaces().unwrap_or_default();
+        publish(before.clone());
+        Box::pin(async move {
+            let mut seen = SEEN.subscribe();
+            tokio::select! {
+                biased;
+                () = look() => {}
+                _ = seen.wait_for(|now| *now != before) => {}
+            }
+        })
     }
 
     fn bind(&self, addr: SocketAddr) -> io::Result<Arc<dyn UdpSocket>> {
@@ -45,6 +66,38 @@ impl Net for RealNet {
         let _ = state.set_send_buffer_size(UdpSockRef::from(&socket), 2 * 1024 * 1024);
         let io = tokio::net::UdpSocket::from_std(socket)?;
         Ok(Arc::new(RealSocket { io, state }))
+    }
+}
+
+fn interfaces() -> io::Result<Vec<IpAddr>> {
+    let mut ips: Vec<IpAddr> = if_addrs::get_if_addrs()?
+        .into_iter()
+        .filter(|interface| !interface.is_loopback() && !interface.is_link_local())
+        .map(|interface| interface.ip())
+        .collect();
+    ips.sort_unstable();
+    ips.dedup();
+    Ok(ips)
+}
+
+/// Tells all who wait what was seen.
+fn publish(now: Vec<IpAddr>) {
+    SEEN.send_if_modified(|seen| {
+        let modified = *seen != now;
+        *seen = now;
+        modified
+    });
+}
+
+/// Looks at the interfaces from time to time, if nobody else does.
+async fn look() {
+    let _looking = LOOKING.lock().await;
+    loop {
+        sleep(LOOK).await;
+        match interfaces() {
+            Ok(now) => publish(now),
+            Err(error) => tracing::debug!(%error, "the interfaces cannot be listed"),
+        }
     }
 }
 
@@ -99,5 +152,26 @@ impl UdpSocket for RealSocket {
 
     fn max_gro_segments(&self) -> usize {
         self.state.gro_segments()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn everybody_who_waits_learns_of_a_change() {
+        let waiting = [RealNet.changed(), RealNet.changed()];
+        let mut waiting = waiting.map(tokio::spawn);
+        for waiting in &mut waiting {
+            let early = tokio::time::timeout(LOOK / 10, waiting).await;
+            assert!(early.is_err(), "nothing has changed");
+        }
+        // Who looks goes away, and the other takes over.
+        let [looking, other] = waiting;
+        looking.abort();
+        assert!(looking.await.is_err());
+        publish(vec![IpAddr::from([192, 0, 2, 1])]);
+        tokio::time::timeout(4 * LOOK, other).await.unwrap().unwrap();
     }
 }

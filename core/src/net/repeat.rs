@@ -7,9 +7,11 @@
 //! a datagram: if the first one was lost it is the first, otherwise DTLS takes it for the replay that it is (RFC 6347
 //! §4.1.2.6).
 //!
-//! This is for the handshake of DTLS, SCTP and the first data channel: it ends with the [`MOST`]th datagram.
+//! This is for the handshake of DTLS, SCTP and the first data channel: it ends with the [`MOST`]th datagram. It begins
+//! anew when a path that was silent comes back: SCTP, whose waits have doubled up to a minute by then, and one of which
+//! stops after the fifth, gets the acknowledgement for what it sent last, and goes on ([`Silence`]).
 
-use super::{Net, RecvMeta, Transmit, UdpSocket};
+use super::{Changed, Net, RecvMeta, Transmit, UdpSocket};
 use crate::lock;
 use std::{
     collections::{HashSet, hash_map::DefaultHasher},
@@ -20,7 +22,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
     time::Duration,
@@ -47,12 +49,24 @@ const UNKNOWN_ROUND_TRIP: Duration = Duration::from_millis(100);
 
 /// A [`Net`] whose sockets send the first datagrams of a DTLS connection again until the peer answers.
 #[derive(Debug)]
-pub(crate) struct RepeatingNet(pub(crate) Arc<dyn Net>);
+pub(crate) struct RepeatingNet {
+    inner: Arc<dyn Net>,
+    /// Of all sockets: an ICE restart may replace them.
+    silence: Arc<Silence>,
+}
 
 impl RepeatingNet {
-    fn wrap(inner: Arc<dyn UdpSocket>) -> Arc<dyn UdpSocket> {
+    pub(crate) fn new(inner: Arc<dyn Net>) -> Self {
+        Self {
+            inner,
+            silence: Arc::new(Silence::new()),
+        }
+    }
+
+    fn wrap(&self, inner: Arc<dyn UdpSocket>) -> Arc<dyn UdpSocket> {
         Arc::new(RepeatingSocket {
             inner,
+            silence: Arc::clone(&self.silence),
             over: AtomicBool::new(false),
             repeats: Mutex::default(),
         })
@@ -61,21 +75,121 @@ impl RepeatingNet {
 
 impl Net for RepeatingNet {
     fn interfaces(&self) -> io::Result<Vec<IpAddr>> {
-        self.0.interfaces()
+        self.inner.interfaces()
+    }
+
+    fn changed(&self) -> Changed {
+        self.inner.changed()
     }
 
     fn bind(&self, addr: SocketAddr) -> io::Result<Arc<dyn UdpSocket>> {
-        self.0.bind(addr).map(Self::wrap)
+        Ok(self.wrap(self.inner.bind(addr)?))
     }
 
     fn adopt(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn UdpSocket>> {
-        self.0.adopt(socket).map(Self::wrap)
+        Ok(self.wrap(self.inner.adopt(socket)?))
+    }
+}
+
+/// What was sent last while no DTLS came from the peer.
+///
+/// Each time SCTP's timer goes off, it sends again what is missing, the oldest first and up to a packet's worth of
+/// messages. No such datagram has arrived, so the last of them are no replays to the peer.
+#[derive(Debug)]
+struct Silence {
+    epoch: Instant,
+    /// Milliseconds from then to when DTLS came last.
+    heard: AtomicU64,
+    /// Whether something is kept, so that a read need not lock to know.
+    keeps: AtomicBool,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    datagrams: Vec<Box<[u8]>>,
+    /// When the first of them was sent.
+    began: Option<Instant>,
+    /// When something was kept first.
+    since: Option<Instant>,
+    /// When they were sent again last.
+    again: Option<Instant>,
+}
+
+/// So long after the last DTLS, what is sent is kept.
+const QUIET: Duration = Duration::from_millis(2_500);
+
+/// What is kept for less than this may be answered yet: SCTP waits at least as long for it. Nor is it sent more often.
+const UNANSWERED: Duration = Duration::from_secs(1);
+
+/// How many datagrams are kept: the first that were sent within so much time. Later ones take their place.
+const KEPT: usize = 8;
+const AT_ONCE: Duration = Duration::from_millis(100);
+
+impl Silence {
+    fn new() -> Self {
+        Self {
+            epoch: Instant::now(),
+            heard: AtomicU64::new(0),
+            keeps: AtomicBool::new(false),
+            kept: Mutex::default(),
+        }
+    }
+
+    fn lasts(&self, now: Instant) -> bool {
+        let heard = self.epoch + Duration::from_millis(self.heard.load(Ordering::Relaxed));
+        now >= heard + QUIET
+    }
+
+    /// Something was sent in it.
+    fn sent(&self, now: Instant, contents: &[u8]) {
+        if !carries_data(contents) {
+            return;
+        }
+        let mut kept = lock(&self.kept);
+        kept.since.get_or_insert(now);
+        if kept.began.is_none_or(|began| now > began + AT_ONCE) {
+            kept.datagrams.clear();
+            kept.began = Some(now);
+        }
+        if kept.datagrams.len() < KEPT {
+            kept.datagrams.push(contents.into());
+        }
+        self.keeps.store(true, Ordering::Relaxed);
+    }
+
+    /// Something came. Returns what is to be sent again, if this shows that there is a way to the peer: DTLS ends the
+    /// silence, an answer to a check of ours may be about one of several ways.
+    fn received(&self, now: Instant, contents: &[u8]) -> Vec<Box<[u8]>> {
+        let ends = is_dtls(contents);
+        if ends {
+            let heard = u64::try_from((now - self.epoch).as_millis()).unwrap_or(u64::MAX);
+            self.heard.store(heard, Ordering::Relaxed);
+        }
+        if !self.keeps.load(Ordering::Relaxed) || !(ends || transaction(contents, BINDING_RESPONSE).is_some())
+        {
+            return Vec::new();
+        }
+        let mut kept = lock(&self.kept);
+        let unanswered = |at: Option<Instant>| at.is_none_or(|at| now >= at + UNANSWERED);
+        let datagrams = if !unanswered(kept.since) || !(ends || unanswered(kept.again)) {
+            Vec::new()
+        } else {
+            kept.again = Some(now);
+            kept.datagrams.clone()
+        };
+        if ends {
+            self.keeps.store(false, Ordering::Relaxed);
+            *kept = Kept::default();
+        }
+        datagrams
     }
 }
 
 #[derive(Debug)]
 struct RepeatingSocket {
     inner: Arc<dyn UdpSocket>,
+    silence: Arc<Silence>,
     /// Nothing is left to do here.
     over: AtomicBool,
     repeats: Mutex<Repeats>,
@@ -105,6 +219,8 @@ struct Sent {
     again_at: Instant,
     interval: Duration,
     left: u32,
+    /// It is of a [`Silence`], and not of a handshake.
+    from_silence: bool,
 }
 
 impl Repeats {
@@ -137,6 +253,21 @@ impl Repeats {
             } else {
                 FLIGHT_REPEATS
             },
+            from_silence: false,
+        });
+    }
+
+    /// Sends this again, first at once.
+    fn take_up(&mut self, now: Instant, to: SocketAddr, contents: Box<[u8]>) {
+        let round_trip = self.round_trip.unwrap_or(UNKNOWN_ROUND_TRIP);
+        self.unanswered.push(Sent {
+            to,
+            contents,
+            at: now,
+            again_at: now,
+            interval: (round_trip + round_trip / 4).clamp(INTERVALS[0], INTERVALS[1]),
+            left: 1 + DATA_REPEATS,
+            from_silence: true,
         });
     }
 
@@ -153,7 +284,9 @@ impl Repeats {
         }
         // What was sent within the last round trip cannot have been answered yet.
         let under_way = self.round_trip.unwrap_or_default().mul_f64(0.75);
-        self.unanswered.retain(|sent| sent.at + under_way > now);
+        // What comes after a silence says nothing of what was sent in it.
+        self.unanswered
+            .retain(|sent| sent.from_silence || sent.at + under_way > now);
     }
 
     /// Whether the peer has got on with it: something of DTLS that has not come before, or media.
@@ -202,6 +335,12 @@ fn is_dtls(datagram: &[u8]) -> bool {
     datagram.first().is_some_and(|first| (20..=63).contains(first))
 }
 
+/// Encrypted, as all is that SCTP sends.
+fn carries_data(datagram: &[u8]) -> bool {
+    let first = datagram.first();
+    first.is_some_and(|first| *first == APPLICATION_DATA || UNIFIED.contains(first))
+}
+
 fn is_rtp(datagram: &[u8]) -> bool {
     datagram.first().is_some_and(|first| (128..=191).contains(first))
 }
@@ -238,6 +377,25 @@ fn record_key(record: &[u8]) -> Option<u64> {
 }
 
 impl RepeatingSocket {
+    /// Something came. Returns whether that is the end of a silence, and something is to be sent again.
+    fn hear(&self, bufs: &[IoSliceMut<'_>], meta: &[RecvMeta]) -> bool {
+        let now = Instant::now();
+        let mut ended = false;
+        for (buffer, meta) in bufs.iter().zip(meta) {
+            let first = &buffer[..meta.len.min(meta.stride)];
+            for contents in self.silence.received(now, first) {
+                let mut repeats = lock(&self.repeats);
+                if self.over.swap(false, Ordering::Relaxed) {
+                    // These, and no others.
+                    repeats.taken = MOST;
+                }
+                repeats.take_up(now, meta.addr, contents);
+                ended = true;
+            }
+        }
+        ended
+    }
+
     /// Sends what is due, and has the reader woken for what will be.
     fn repeat(&self, cx: &mut Context<'_>) {
         let mut repeats = lock(&self.repeats);
@@ -282,11 +440,21 @@ impl UdpSocket for RepeatingSocket {
 
     fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<()>> {
         let sent = self.inner.poll_send(cx, transmit);
-        if !self.over.load(Ordering::Relaxed) && matches!(sent, Poll::Ready(Ok(()))) {
+        let over = self.over.load(Ordering::Relaxed);
+        // What a dead socket refuses is as good as sent.
+        if sent.is_pending() || (over && !carries_data(transmit.contents)) {
+            return sent;
+        }
+        let now = Instant::now();
+        let size = transmit.segment_size.unwrap_or(transmit.contents.len());
+        let datagrams = || transmit.contents.chunks(size.max(1));
+        if self.silence.lasts(now) {
+            datagrams().for_each(|datagram| self.silence.sent(now, datagram));
+        }
+        if !over && matches!(sent, Poll::Ready(Ok(()))) {
             let mut repeats = lock(&self.repeats);
-            let size = transmit.segment_size.unwrap_or(transmit.contents.len());
-            for datagram in transmit.contents.chunks(size.max(1)) {
-                repeats.sent(Instant::now(), transmit.destination, datagram);
+            for datagram in datagrams() {
+                repeats.sent(now, transmit.destination, datagram);
             }
         }
         sent
@@ -303,7 +471,8 @@ impl UdpSocket for RepeatingSocket {
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
         let received = self.inner.poll_recv(cx, bufs, meta);
-        if self.over.load(Ordering::Relaxed) {
+        let ended = matches!(received, Poll::Ready(Ok(count)) if self.hear(&bufs[..count], &meta[..count]));
+        if ended || self.over.load(Ordering::Relaxed) {
             return received;
         }
         match &received {

@@ -61,7 +61,8 @@ pub(crate) struct Jsep {
     stable_lines: usize,
     pub(crate) wants_application: bool,
     application_mid: Option<String>,
-    pub(crate) wants_ice_restart: bool,
+    /// The local ICE credentials that the next offer or answer is to replace (W3C `[[LocalIceCredentialsToReplace]]`).
+    to_replace: Vec<String>,
     /// What `create_offer` or `create_answer` returned and was not set yet.
     pub(crate) created: Option<(SdpType, Sdp)>,
     pub(crate) current_local: Option<(SdpType, Sdp)>,
@@ -81,7 +82,7 @@ impl Jsep {
             stable_lines: 0,
             wants_application: false,
             application_mid: None,
-            wants_ice_restart: false,
+            to_replace: Vec::new(),
             created: None,
             current_local: None,
             pending_local: None,
@@ -442,7 +443,13 @@ impl Jsep {
         self.pending_local = None;
         self.pending_remote = None;
         self.created = None;
-        self.wants_ice_restart = false;
+        // A wish that came while another restart was under way goes on.
+        if self
+            .generation()
+            .is_none_or(|ufrag| !self.to_replace.iter().any(|old| old == ufrag))
+        {
+            self.to_replace.clear();
+        }
         self.state = SignalingState::Stable;
         started
     }
@@ -469,6 +476,22 @@ impl Jsep {
         self.state = SignalingState::Stable;
     }
 
+    /// Asks for new ICE credentials in the next exchange (W3C `restartIce`); nothing while there are none.
+    pub(crate) fn restart_ice(&mut self) {
+        let descriptions = [&self.current_local, &self.pending_local];
+        let ufrags = descriptions.map(|d| d.as_ref()?.1.ice_ufrag().map(str::to_owned));
+        self.to_replace = ufrags.into_iter().flatten().collect();
+    }
+
+    pub(crate) fn wants_ice_restart(&self) -> bool {
+        !self.to_replace.is_empty()
+    }
+
+    /// The local ICE credentials in force, by their ufrag.
+    pub(crate) fn generation(&self) -> Option<&str> {
+        self.current_local.as_ref()?.1.ice_ufrag()
+    }
+
     /// W3C §4.7.3, "check if negotiation is needed".
     pub(crate) fn needs_negotiation(&self) -> bool {
         let data = self.wants_application && !self.lines.contains(&Line::Application);
@@ -484,7 +507,7 @@ impl Jsep {
             }
             (Some(_), None) => false,
         });
-        self.wants_ice_restart || data || media
+        self.wants_ice_restart() || data || media
     }
 
     /// Whether a candidate's mid or index names an m-line of the remote description.

@@ -37,6 +37,12 @@ pub struct PeerConfig {
     pub disconnected_after: Duration,
     /// A connection `disconnected` for this long is `failed`. Default: 20 s.
     pub failed_after: Duration,
+    /// A connection `disconnected` for this long restarts ICE by itself, and again 10 s and more after that, until it
+    /// is `failed`. So does one at once when the interface in use is gone,
+    /// where [`bind`](Self::bind) leaves the choice of interfaces to us. It becomes `negotiationneeded`: with a
+    /// [`Negotiator`](crate::Negotiator) nothing is left to do. `None`: only `restart_ice` restarts, as W3C has it.
+    /// Default: 2 s.
+    pub restart_after: Option<Duration>,
     /// ICE and DTLS that take longer than this make the connection `failed`. Default: 30 s.
     pub connect_timeout: Duration,
     /// What logs call this peer. Default: `peer`.
@@ -51,6 +57,7 @@ impl Default for PeerConfig {
             bind: Vec::new(),
             disconnected_after: Duration::from_secs(5),
             failed_after: Duration::from_secs(20),
+            restart_after: Some(Duration::from_secs(2)),
             connect_timeout: Duration::from_secs(30),
             name: "peer".to_owned(),
             timeline: Timeline::default(),
@@ -261,7 +268,7 @@ impl PeerConnection {
             name: config.name.clone(),
         };
         let engine = backend
-            .engine(engine_config, Arc::new(RepeatingNet(net)), sink)
+            .engine(engine_config, Arc::new(RepeatingNet::new(Arc::clone(&net))), sink)
             .instrument(span.clone())
             .await?;
         config.timeline.mark(Mark::PeerCreated);
@@ -278,7 +285,14 @@ impl PeerConnection {
             negotiation_needed: AtomicBool::new(false),
         });
         let (ops, queue) = mpsc::channel(64);
-        let owner = Owner::new(engine, Arc::clone(&shared), &config, events, ops.downgrade());
+        let owner = Owner::new(
+            engine,
+            Arc::clone(&shared),
+            &config,
+            &net,
+            events,
+            ops.downgrade(),
+        );
         tokio::spawn(owner.run(queue).instrument(span));
         Ok(Self { ops, shared })
     }

@@ -1,6 +1,7 @@
 //! The task that owns a peer connection's engine: one operation after another, events in order.
 
 mod events;
+mod recovery;
 mod transceivers;
 
 use super::{
@@ -9,11 +10,12 @@ use super::{
 };
 use crate::{
     Candidate, ChannelInit, Codec, DataChannel, Direction, DtlsState, Engine, EngineEvent, Error, ErrorKind,
-    IceState, MAX_MESSAGE_SIZE, Mark, MediaKind, Result, Sdp, SdpType, SessionDescription, StatsReport,
+    IceState, MAX_MESSAGE_SIZE, Mark, MediaKind, Net, Result, Sdp, SdpType, SessionDescription, StatsReport,
     Transceiver,
     channel::{ChannelState, DataChannel as Channel},
     lock,
 };
+use recovery::Recovery;
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -69,6 +71,7 @@ pub(super) struct Owner {
     deadline: Option<(Instant, &'static str)>,
     failed_after: Duration,
     connect_timeout: Duration,
+    recovery: Recovery,
 }
 
 impl Owner {
@@ -76,6 +79,7 @@ impl Owner {
         engine: Box<dyn Engine>,
         shared: Arc<Shared>,
         config: &PeerConfig,
+        net: &Arc<dyn Net>,
         events: mpsc::UnboundedReceiver<EngineEvent>,
         ops: mpsc::WeakSender<Op>,
     ) -> Self {
@@ -96,6 +100,7 @@ impl Owner {
             deadline: None,
             failed_after: config.failed_after,
             connect_timeout: config.connect_timeout,
+            recovery: Recovery::new(config, net),
         }
     }
 
@@ -109,6 +114,10 @@ impl Owner {
                     continue;
                 }
                 op = queue.recv() => op,
+                wish = self.recovery.wish() => {
+                    self.recover(wish).await;
+                    continue;
+                }
                 () = async { sleep_until(deadline.map_or_else(Instant::now, |d| d.0)).await }, if deadline.is_some() => {
                     self.fail(deadline.map_or("", |d| d.1).to_owned());
                     continue;
@@ -182,7 +191,7 @@ impl Owner {
                 self.reply(reply, result);
             }
             Op::RestartIce(reply) => {
-                self.jsep.wants_ice_restart = self.jsep.current_remote.is_some();
+                self.jsep.restart_ice();
                 self.reply(reply, Ok(()));
             }
             Op::Stats(reply) => {
@@ -219,7 +228,7 @@ impl Owner {
         }
         let mut sdp = self
             .engine
-            .make_offer(&lines, self.jsep.wants_ice_restart)
+            .make_offer(&lines, self.jsep.wants_ice_restart())
             .await?;
         sdp.take_candidates();
         self.jsep.narrow_codecs(&mut sdp, &lines);
@@ -315,7 +324,7 @@ impl Owner {
         } else {
             self.engine.commit_answer().await?;
             self.jsep.set_answer(sdp.clone(), true);
-            self.update_tracks();
+            self.exchanged();
             SignalingState::Stable
         };
         self.shared.hub.timeline.mark(Mark::LocalDescriptionSet);
@@ -422,7 +431,7 @@ impl Owner {
                 self.check_transport(&sdp, SdpType::Answer)?;
                 self.engine.apply_answer(&sdp).await?;
                 let started = self.jsep.set_answer(sdp.clone(), false);
-                self.update_tracks();
+                self.exchanged();
                 self.remote_set(SignalingState::Stable, candidates);
                 self.emit_tracks(&started);
                 self.remote_applied(&sdp).await;

@@ -16,8 +16,10 @@ mod known;
 mod loss;
 mod lossy;
 mod media;
+mod nats;
 mod network;
 mod pictures;
+mod recovery;
 mod replay;
 mod restart;
 mod rollback;
@@ -166,6 +168,28 @@ fn cases() -> Vec<Case> {
             by_the_answerer,
             again_and_again,
             while_messages_flow,
+        }
+        recovery {
+            address_of_the_offerer_changes on Memory,
+            address_of_the_answerer_changes on Memory,
+            both_addresses_change on Memory,
+            pictures_after_an_address_change on Memory,
+            a_pair_survives_an_address_change on Memory,
+            the_interface_in_use_goes on Memory,
+            the_interface_in_use_goes_without_a_restart on Memory,
+            another_interface_comes on Memory,
+            between_two_networks on Memory,
+            heals_without_a_restart on Memory,
+            restarts_by_itself on Memory,
+            restarts_over_slow_signaling on Memory,
+            restarted_by_hand_alone on Memory,
+            failed_for_long_and_restarted on Memory,
+        }
+        nats {
+            offerer_behind_a_nat on Memory,
+            answerer_behind_a_nat on Memory,
+            nat_rebinding on Memory,
+            both_behind_nats on Memory,
         }
         states {
             wrong_state,

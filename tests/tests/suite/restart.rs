@@ -3,9 +3,9 @@
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use visavis_core::{ConnectionState, DataChannel, Message, Side};
-use visavis_tests::{Call, World, deadline, eventually, peers::recv, ping};
+use visavis_tests::{Call, World, deadline, eventually, ping, within};
 
-fn ufrag(sdp: &str) -> String {
+pub(crate) fn ufrag(sdp: &str) -> String {
     let line = sdp.lines().find_map(|l| l.strip_prefix("a=ice-ufrag:"));
     line.expect("an ufrag").to_owned()
 }
@@ -93,7 +93,7 @@ pub(super) async fn again_and_again(world: World) {
     call.close().await;
 }
 
-async fn send_until(channel: &DataChannel, end: Instant) -> u32 {
+pub(crate) async fn send_until(channel: &DataChannel, end: Instant) -> u32 {
     let mut n = 0;
     while Instant::now() < end {
         deadline("room to send", channel.send(format!("{n}")))
@@ -106,10 +106,12 @@ async fn send_until(channel: &DataChannel, end: Instant) -> u32 {
     n
 }
 
-async fn receive_all(channel: &DataChannel) -> u32 {
+pub(crate) async fn receive_all(channel: &DataChannel) -> u32 {
     let mut n = 0;
     loop {
-        let message = recv(channel).await;
+        // SCTP waits longer each time for a path that is gone, up to a minute (RFC 9260 §6.3.3).
+        let message = within(Duration::from_secs(120), "the next message", channel.recv()).await;
+        let message = message.expect("an open channel");
         if message == Message::from("end") {
             return n;
         }

@@ -18,7 +18,7 @@ impl Link {
         let network = MemoryNetwork::new(delay);
         let ip = |last: u8| IpAddr::from([127, 9, 3, last]);
         let host = network.host([ip(1)]);
-        let ours = RepeatingNet(host).bind(SocketAddr::new(ip(1), 0)).unwrap();
+        let ours = RepeatingNet::new(host).bind(SocketAddr::new(ip(1), 0)).unwrap();
         let theirs = network.host([ip(2)]).bind(SocketAddr::new(ip(2), 0)).unwrap();
         let (tx, sent) = mpsc::unbounded_channel();
         let began = Instant::now();
@@ -224,4 +224,61 @@ async fn a_flood_is_not_remembered() {
     sleep(10 * MS).await;
     link.send(&handshake(1, 1)).await;
     assert_eq!(link.sent_within(Duration::from_secs(60)).await.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_sent_in_a_silence_is_sent_again() {
+    let mut link = Link::new(10 * MS);
+    let data = |number: u8| {
+        vec![
+            APPLICATION_DATA,
+            254,
+            253,
+            0,
+            1,
+            0,
+            0,
+            0,
+            0,
+            0,
+            number,
+            0,
+            1,
+            number,
+        ]
+    };
+    let response = [&BINDING_RESPONSE[..], &[0; 18]].concat();
+    // The handshake is over.
+    for number in 0..MOST as u8 {
+        link.send(&data(number)).await;
+    }
+    link.answer(&data(1)).await;
+    link.sent_within(1_000 * MS).await;
+    link.answer(&data(2)).await;
+    assert!(link.sent_within(3_000 * MS).await.is_empty());
+    // A message now and then that is answered.
+    link.send(&data(100)).await;
+    link.answer(&response).await;
+    link.answer(&data(3)).await;
+    assert_eq!(link.sent_within(3_000 * MS).await.len(), 1);
+    // Nobody answers.
+    for number in [101, 103] {
+        link.send(&data(number)).await;
+        link.send(&data(number + 1)).await;
+        assert_eq!(link.sent_within(2_000 * MS).await.len(), 2);
+    }
+    let again = async |link: &mut Link, contents: &[u8]| {
+        link.answer(contents).await;
+        sleep(11 * MS).await;
+        let sent = std::iter::from_fn(|| link.sent.try_recv().ok());
+        sent.map(|(_, contents)| contents).collect::<Vec<_>>()
+    };
+    assert_eq!(again(&mut link, &response).await, [data(103), data(104)]);
+    assert!(again(&mut link, &response).await.is_empty(), "once a second");
+    link.sent_within(1_000 * MS).await;
+    assert_eq!(again(&mut link, &data(4)).await, [data(103), data(104)]);
+    link.sent_within(3_000 * MS).await;
+    for contents in [&data(5), &response] {
+        assert!(again(&mut link, contents).await.is_empty(), "the silence is over");
+    }
 }

@@ -81,11 +81,17 @@ impl Owner {
                 "ICE connected, but the DTLS handshake did not finish",
             )),
             _ if connected || state == IceState::Failed => None,
+            // A restart while the remote peer was still heard.
+            IceState::Checking if self.deadline.is_none() => Some((
+                Instant::now() + self.connect_timeout,
+                "ICE found no pair that works in time",
+            )),
             _ => self.deadline,
         };
         if state == IceState::Failed {
             *lock(&self.shared.failure) = Some("ICE found no pair that works".to_owned());
         }
+        self.recovery.ice_is(state, self.dtls == DtlsState::Connected);
         self.shared.ice.send_replace(state);
         self.shared.emit(&PeerEvent::IceState(state));
         self.update_connection();
@@ -124,6 +130,7 @@ impl Owner {
         tracing::warn!(reason, "the connection failed");
         *lock(&self.shared.failure) = Some(reason);
         self.ice = IceState::Failed;
+        self.recovery.ice_is(IceState::Failed, false);
         self.shared.ice.send_replace(IceState::Failed);
         self.shared.emit(&PeerEvent::IceState(IceState::Failed));
         self.update_connection();
