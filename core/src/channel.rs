@@ -331,7 +331,7 @@ impl DataChannel {
     }
 
     /// The largest message that can be sent, in bytes: the smaller of [`MAX_MESSAGE_SIZE`] and what the remote
-    /// description allows (RFC 8841 §6.1).
+    /// description allows (RFC 8841 §6.1). A later description can lower it, not raise it.
     pub fn max_message_size(&self) -> u32 {
         self.0.hub.max_message_size.load(Ordering::Relaxed)
     }

@@ -5,6 +5,7 @@
 //! loopback sockets, and a network in memory under Tokio's paused clock, where a minute of silence costs nothing.
 
 mod bitstream;
+pub mod conformance;
 pub mod frames;
 pub mod log;
 pub mod media;

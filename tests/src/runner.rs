@@ -4,12 +4,15 @@ use crate::{Network, Stacks, World, seeds, world::LastPath};
 use std::{
     any::Any,
     cell::Cell,
-    env, fmt, fs,
+    collections::BTreeSet,
+    env,
+    fmt::{self, Write},
+    fs,
     future::Future,
     panic::{self, AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     pin::Pin,
-    sync::{Once, mpsc},
+    sync::{Mutex, Once, PoisonError, mpsc},
     thread,
     time::Duration,
 };
@@ -25,6 +28,30 @@ const TRACES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/traces");
 thread_local! {
     /// Whether the run on this thread is known to fail.
     static KNOWN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What ran in this process.
+static RAN: Mutex<Vec<Run>> = Mutex::new(Vec::new());
+
+/// What ran in this process, for the end of it: cases, pairs, runs on each network, and expected failures by name.
+pub fn closing_line() -> String {
+    let mut ran = RAN.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let distinct = |key: &dyn Fn(&Run) -> String| ran.iter().map(key).collect::<BTreeSet<_>>().len();
+    let cases = distinct(&|run| format!("{}::{}", run.case.module, run.case.name));
+    let pairs = distinct(&|run| run.stacks.to_string());
+    let memory = ran.iter().filter(|run| run.network != Network::Real).count();
+    let mut text = format!(
+        "suite: {cases} cases × {pairs} pairs: {} runs, {memory} on the network in memory and {} on real sockets",
+        ran.len(),
+        ran.len() - memory
+    );
+    ran.sort_by_key(ToString::to_string);
+    let failures: Vec<_> = ran.iter().filter(|run| run.known().is_some()).collect();
+    let _ = write!(text, "; {} expected failures", failures.len());
+    for run in failures {
+        let _ = write!(text, "\n  expected failure: {run}");
+    }
+    text
 }
 
 /// What a case does.
@@ -50,6 +77,8 @@ pub struct Known {
     pub on: On,
     /// What the library below cannot do.
     pub reason: &'static str,
+    /// The number of the finding in `docs/findings.md` that has the cause.
+    pub finding: u8,
 }
 
 /// A behaviour, written once.
@@ -63,6 +92,12 @@ pub struct Case {
     pub on: On,
     /// Where it is known to fail; to pass there fails the run.
     pub known: Option<Known>,
+    /// The files of web-platform-tests that it follows, in their folder `webrtc/`.
+    pub follows: &'static [&'static str],
+    /// The module it is in.
+    pub module: &'static str,
+    /// That module's text, from which its words are taken.
+    pub source: &'static str,
 }
 
 impl fmt::Debug for Case {
@@ -87,17 +122,13 @@ impl fmt::Display for Run {
     }
 }
 
-impl On {
-    fn covers(self, network: Network) -> bool {
-        match self {
-            Self::Both => true,
-            Self::Real => network == Network::Real,
-            Self::Memory => network != Network::Real,
-        }
-    }
-}
-
 impl Case {
+    /// How it is to fail on this pair and network, if it is.
+    pub fn known_on(&self, stacks: Stacks, network: Network) -> Option<Known> {
+        self.known
+            .filter(|known| (known.stacks)(stacks) && known.on.covers(network))
+    }
+
     /// The case on every pair and each of its networks.
     pub fn runs(self) -> impl Iterator<Item = Run> {
         [Network::MEMORY, Network::Real]
@@ -114,10 +145,15 @@ impl Case {
 }
 
 impl Run {
+    /// What carries its packets.
+    pub fn network(&self) -> Network {
+        self.network
+    }
+
     /// Why this is expected to fail.
     pub fn known(&self) -> Option<&'static str> {
-        let known = self.case.known?;
-        ((known.stacks)(self.stacks) && known.on.covers(self.network)).then_some(known.reason)
+        let known = self.case.known_on(self.stacks, self.network)?;
+        Some(known.reason)
     }
 
     /// Runs it.
@@ -127,6 +163,7 @@ impl Run {
     /// What went wrong, with the timelines of the peers; or that it passed though it is known to fail.
     pub fn run(self) -> Result<(), String> {
         no_words_about_known_failures();
+        RAN.lock().unwrap_or_else(PoisonError::into_inner).push(self);
         let (tx, rx) = mpsc::channel();
         let spawned = thread::Builder::new().name(self.to_string()).spawn(move || {
             KNOWN.set(self.known().is_some());

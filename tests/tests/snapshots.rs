@@ -180,11 +180,5 @@ fn answers_of_webrtc_rs_to_webrtc_rs() {
 
 #[test]
 fn capabilities() {
-    let mut table = serde_json::Map::new();
-    for stack in Stack::ALL {
-        let capabilities = serde_json::to_value(stack.backend().capabilities());
-        table.insert(stack.to_string(), capabilities.expect("a plain struct"));
-    }
-    let text = serde_json::to_string_pretty(&table).expect("JSON");
-    insta::assert_snapshot!("capabilities", text);
+    insta::assert_snapshot!("capabilities", visavis_tests::conformance::capability_table());
 }

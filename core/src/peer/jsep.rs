@@ -376,7 +376,10 @@ impl Jsep {
                 Line::Application
             }
             Some(kind) => {
-                let waits = |s: &&mut Slot| s.associates && s.kind == kind && s.mid.is_none() && !s.stopped;
+                // What was added to send goes where the offerer wants to receive (RFC 9429 §5.10).
+                let wanted = section.direction().receives();
+                let waits =
+                    |s: &&mut Slot| wanted && s.associates && s.kind == kind && s.mid.is_none() && !s.stopped;
                 let id = match self.transceivers.iter_mut().find(waits) {
                     Some(slot) if !section.is_rejected() => {
                         slot.mid = mid;

@@ -401,14 +401,26 @@ impl PeerConnection {
     }
 
     /// Starts to send audio or video (W3C `addTrack`): on a transceiver that does not send, if there is one, or on a
-    /// new one. An m-line of a remote offer takes a new one, so a called peer that adds its tracks first answers
-    /// `sendrecv`.
+    /// new one. An m-line of a remote offer that wants to receive takes a new one, so a called peer that adds its
+    /// tracks first answers `sendrecv`.
     pub async fn add_track(&self, kind: MediaKind) -> Result<Transceiver> {
         self.call("add_track", |reply| Op::AddTrack(kind, reply)).await
     }
 
     /// Stops to send on a transceiver (W3C `removeTrack`); takes effect by negotiation.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a transceiver of another connection.
     pub async fn remove_track(&self, transceiver: &Transceiver) -> Result<()> {
+        self.call("remove_track", Op::Transceivers).await?;
+        if !transceiver.is_of(&self.ops) {
+            return Err(Error::new(
+                crate::ErrorKind::InvalidInput,
+                "remove_track",
+                "the transceiver is of another peer connection",
+            ));
+        }
         let direction = transceiver.state().await?.direction;
         transceiver
             .set_direction(Direction::new(false, direction.receives()))

@@ -10,8 +10,7 @@ use super::{
 };
 use crate::{
     Candidate, ChannelInit, Codec, DataChannel, Direction, DtlsState, Engine, EngineEvent, Error, ErrorKind,
-    IceState, MAX_MESSAGE_SIZE, Mark, MediaKind, Net, Result, Sdp, SdpType, SessionDescription, StatsReport,
-    Transceiver,
+    IceState, Mark, MediaKind, Net, Result, Sdp, SdpType, SessionDescription, StatsReport, Transceiver,
     channel::{ChannelState, DataChannel as Channel},
     lock,
 };
@@ -484,10 +483,11 @@ impl Owner {
     /// The engine has taken the remote description: it may have the candidates, and the connection starts.
     async fn remote_applied(&mut self, sdp: &Sdp) {
         if let Some(size) = sdp.max_message_size() {
+            // Never more than at first: the stacks keep the limit with which SCTP started.
             self.shared
                 .hub
                 .max_message_size
-                .store(size.min(MAX_MESSAGE_SIZE), Ordering::Relaxed);
+                .fetch_min(size, Ordering::Relaxed);
         }
         if self.deadline.is_none() && self.connection() != ConnectionState::Connected {
             self.deadline = Some((

@@ -37,6 +37,11 @@ impl Transceiver {
         Self { id, track, ops }
     }
 
+    /// Whether it is of the peer connection that takes its calls here.
+    pub(super) fn is_of(&self, ops: &mpsc::Sender<Op>) -> bool {
+        self.ops.upgrade().is_some_and(|ours| ours.same_channel(ops))
+    }
+
     /// Audio or video.
     pub fn kind(&self) -> MediaKind {
         self.sender().kind()

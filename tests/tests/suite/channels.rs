@@ -54,6 +54,8 @@ async fn recv_n(channel: &DataChannel, n: usize) -> Vec<Message> {
     received
 }
 
+/// Text and bytes of every size up to the largest, empty ones too, arrive whole and in order; one byte more is
+/// refused.
 pub(super) async fn ordered(world: World) {
     let call = world.call().await;
     let wanted = messages();
@@ -113,15 +115,18 @@ async fn kind(world: World, channel: ChannelInit, in_order: bool) {
     call.close().await;
 }
 
+/// An unordered channel loses nothing on a path without loss.
 pub(super) async fn unordered(world: World) {
     kind(world, ChannelInit::new("u").unordered(), false).await;
 }
 
+/// Neither do channels with a limit of retransmissions.
 pub(super) async fn max_retransmits(world: World) {
     kind(world.clone(), ChannelInit::new("r").max_retransmits(3), true).await;
     kind(world, ChannelInit::new("r").unordered().max_retransmits(0), false).await;
 }
 
+/// Neither do channels with a limit of time.
 pub(super) async fn max_packet_life_time(world: World) {
     let time = Duration::from_secs(5);
     kind(
@@ -138,6 +143,8 @@ pub(super) async fn max_packet_life_time(world: World) {
     .await;
 }
 
+/// Channels with an id that was agreed on open without an announcement, before and in the call; an id in use is
+/// refused.
 pub(super) async fn negotiated(world: World) {
     let (a, mut b) = world.peers().await;
     let init = |id| ChannelInit::new(format!("id {id}")).negotiated(id);
@@ -187,6 +194,7 @@ pub(super) async fn negotiated(world: World) {
     assert!(announced.is_empty(), "negotiated channels are not announced");
 }
 
+/// Label, protocol and order arrive as they were asked for; what cannot be is refused.
 pub(super) async fn parameters_arrive(world: World) {
     let mut call = world.call().await;
     let ms = Duration::from_millis;
@@ -213,6 +221,7 @@ pub(super) async fn parameters_arrive(world: World) {
     call.close().await;
 }
 
+/// The limits of retransmissions and of time arrive as they were asked for.
 pub(super) async fn reliability_arrives(world: World) {
     let mut call = world.call().await;
     let ms = Duration::from_millis;
@@ -247,6 +256,7 @@ async fn announced(call: &mut Call, inits: impl IntoIterator<Item = ChannelInit>
     }
 }
 
+/// Either side opens channels in the call, and nothing is negotiated for them.
 pub(super) async fn opened_later_by_either_side(world: World) {
     let mut call = world.call().await;
     for round in 0..3 {
@@ -282,6 +292,7 @@ pub(super) async fn opened_later_by_either_side(world: World) {
     call.close().await;
 }
 
+/// 50 channels a side at once, each with an id of its own.
 pub(super) async fn many(world: World) {
     const N: usize = 50;
     let mut call = world.call().await;
@@ -352,6 +363,7 @@ async fn close_after_sending(from: &DataChannel, to: &DataChannel) {
     assert_eq!(deadline("no more", from.recv()).await, None);
 }
 
+/// Closed by who opened it: what was sent arrives, then the end, and the id can be used again.
 pub(super) async fn closed_by_the_opener(world: World) {
     let mut call = world.call().await;
     close_after_sending(&call.a, &call.b).await;
@@ -371,6 +383,7 @@ pub(super) async fn closed_by_the_opener(world: World) {
     call.close().await;
 }
 
+/// Closed by who did not open it, and by both at once.
 pub(super) async fn closed_by_the_other(world: World) {
     let mut call = world.call().await;
     close_after_sending(&call.b, &call.a).await;
@@ -390,6 +403,7 @@ pub(super) async fn closed_by_the_other(world: World) {
     call.close().await;
 }
 
+/// A channel that is closed before the call never opens, and takes none with it.
 pub(super) async fn closed_before_open(world: World) {
     let (a, mut b) = world.peers().await;
     let dead = a.create_data_channel(ChannelInit::new("dead")).await.unwrap();
@@ -412,6 +426,7 @@ pub(super) async fn closed_before_open(world: World) {
     );
 }
 
+/// Messages wait for an application that looks for the channel later.
 pub(super) async fn kept_until_read(world: World) {
     let mut call = world.call().await;
     let ours = call
@@ -433,6 +448,7 @@ pub(super) async fn kept_until_read(world: World) {
     call.close().await;
 }
 
+/// Whoever waits for room is woken when no more than the threshold is buffered.
 pub(super) async fn low_threshold(world: World) {
     const LOW: usize = 64 * 1024;
     let call = world.call().await;
@@ -459,6 +475,7 @@ pub(super) async fn low_threshold(world: World) {
     call.close().await;
 }
 
+/// `try_send` refuses while a full queue waits, and loses nothing.
 pub(super) async fn would_block(world: World) {
     const SIZE: usize = 60_000;
     let call = world.call().await;
@@ -501,6 +518,7 @@ pub(super) async fn would_block(world: World) {
     call.close().await;
 }
 
+/// Sending is refused before a channel is open and after it is closed, in words that say so.
 pub(super) async fn states_of_a_channel(world: World) {
     let (a, mut b) = world.peers().await;
     let ours = a.create_data_channel(ChannelInit::new("t")).await.unwrap();
@@ -543,6 +561,7 @@ async fn recv_after_ping(ours: &DataChannel, theirs: &DataChannel) {
     ping(ours, theirs).await;
 }
 
+/// Channels close with the connection, and what had arrived can still be read.
 pub(super) async fn closed_with_the_connection(world: World) {
     let call = world.call().await;
     call.a.send("last words").await.unwrap();

@@ -10,6 +10,7 @@ use visavis_tests::{
     CallSetup, Peer, World, connect_by_hand, connected, deadline, exchange, expect_kind, peers::opened, ping,
 };
 
+/// Descriptions and candidates travel as they come; ICE, DTLS, SCTP and the channel come up in this order.
 pub(super) async fn trickle(world: World) {
     let call = world.call().await;
     ping(&call.a, &call.b).await;
@@ -41,6 +42,7 @@ pub(super) async fn trickle(world: World) {
     call.close().await;
 }
 
+/// The same by hand: neither description has candidates, which are added afterwards.
 pub(super) async fn trickle_by_hand(world: World) {
     let (mut a, mut b) = world.peers().await;
     let ours = a.create_data_channel(ChannelInit::new("t")).await.unwrap();
@@ -70,6 +72,7 @@ pub(super) async fn trickle_by_hand(world: World) {
     ping(&ours, &theirs).await;
 }
 
+/// Descriptions travel when all candidates are in them.
 pub(super) async fn full_sdp(world: World) {
     let call = world
         .call_with(CallSetup {
@@ -81,6 +84,7 @@ pub(super) async fn full_sdp(world: World) {
     call.close().await;
 }
 
+/// The same by hand: candidates and their end are in the local descriptions.
 pub(super) async fn full_sdp_by_hand(world: World) {
     let (a, mut b) = world.peers().await;
     let ours = a.create_data_channel(ChannelInit::new("t")).await.unwrap();
@@ -122,6 +126,7 @@ pub(super) async fn an_answer_carried_by_hand(world: World) {
     ping(&ours, &theirs).await;
 }
 
+/// Candidates that overtake their description are kept for it.
 pub(super) async fn candidates_before_the_description(world: World) {
     let (mut a, mut b) = world.peers().await;
     let ours = a.create_data_channel(ChannelInit::new("t")).await.unwrap();
@@ -141,6 +146,8 @@ pub(super) async fn candidates_before_the_description(world: World) {
     ping(&ours, &theirs).await;
 }
 
+/// Each side tells its candidates, each with mid, m-line and ufrag, and then their end, between the states of
+/// gathering.
 pub(super) async fn end_of_candidates(world: World) {
     let (mut a, mut b) = world.peers().await;
     let ours = a.create_data_channel(ChannelInit::new("t")).await.unwrap();
@@ -193,6 +200,8 @@ pub(super) async fn end_of_candidates(world: World) {
     }
 }
 
+/// Signaling, gathering, ICE, DTLS and connection go through their states in the order of W3C, and closing fires
+/// nothing.
 pub(super) async fn state_order(world: World) {
     let mut call = world.call().await;
     ping(&call.a, &call.b).await;
@@ -274,6 +283,7 @@ pub(super) async fn state_order(world: World) {
     call.offerer.close().await;
 }
 
+/// Local and remote descriptions are there as soon as they are set, with the candidates found by then.
 pub(super) async fn descriptions(world: World) {
     let (a, b) = world.peers().await;
     a.create_data_channel(ChannelInit::new("t")).await.unwrap();
@@ -294,6 +304,7 @@ pub(super) async fn descriptions(world: World) {
     assert_eq!(a.gathering_state(), GatheringState::Complete);
 }
 
+/// Without a channel or a transceiver there is nothing to offer, and that is said.
 pub(super) async fn nothing_to_offer(world: World) {
     let (a, _b) = world.peers().await;
     expect_kind(a.create_offer().await, ErrorKind::InvalidState, "create_offer");

@@ -48,6 +48,7 @@ pub(super) async fn bulk(world: World) {
     call.close().await;
 }
 
+/// The same both ways at once.
 pub(super) async fn bulk_both_ways(world: World) {
     let call = world.call().await;
     let count = 8 * 1024 * 1024 / 65_536;
@@ -64,6 +65,7 @@ pub(super) async fn bulk_both_ways(world: World) {
     call.close().await;
 }
 
+/// Thousands of small messages, in order.
 pub(super) async fn small_messages(world: World) {
     let call = world.call().await;
     let transfer = async { tokio::join!(send(&call.a, 20_000, 100), receive(&call.b, 20_000, 100)) };
@@ -143,10 +145,12 @@ async fn stall(world: World, stall: Duration) {
     call.close().await;
 }
 
+/// A reader that stops stops the sender, and loses nothing when it goes on.
 pub(super) async fn stalled_reader(world: World) {
     stall(world, Duration::from_secs(5)).await;
 }
 
+/// The same for much longer.
 pub(super) async fn stalled_for_long(world: World) {
     stall(world, Duration::from_secs(180)).await;
 }

@@ -9,6 +9,7 @@ use visavis_tests::{
 /// Longer than it takes to make an offer, so that the offers meet on their way.
 const SIGNALING: Duration = Duration::from_millis(50);
 
+/// Both sides call at once: the polite one gives way, and all that both wanted is negotiated.
 pub(super) async fn at_the_start(world: World) {
     let (mut a, mut b) = world.peers().await;
     let of_a = a.create_data_channel(ChannelInit::new("of a")).await.unwrap();
@@ -40,6 +41,7 @@ async fn mid(transceiver: &Transceiver) -> Option<String> {
     transceiver.state().await.unwrap().mid
 }
 
+/// Both sides add a track at once in a call.
 pub(super) async fn in_a_call(world: World) {
     let mut call = world
         .call_with(CallSetup {
@@ -77,6 +79,7 @@ pub(super) async fn in_a_call(world: World) {
     call.close().await;
 }
 
+/// The same by hand: setting a remote offer takes our own back.
 pub(super) async fn by_hand(world: World) {
     let (mut a, mut b) = world.peers().await;
     let of_a = a.create_data_channel(ChannelInit::new("of a")).await.unwrap();

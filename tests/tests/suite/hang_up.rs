@@ -20,6 +20,7 @@ async fn no_more_tasks_than(baseline: usize, what: &str) {
     .await;
 }
 
+/// Called and hung up again and again: nothing stays behind.
 pub(super) async fn call_again(world: World) {
     let pair = world.pair(PairConfig::default());
     pair.start().await.unwrap();
@@ -65,6 +66,7 @@ const PHASES: [Mark; 10] = [
     Mark::ChannelOpen,
 ];
 
+/// Hung up at each step of a call: it ends at once, and nothing stays behind.
 pub(super) async fn in_every_phase(world: World) {
     let pair = world.pair(PairConfig::default());
     pair.start().await.unwrap();
@@ -123,6 +125,7 @@ pub(super) async fn in_every_phase(world: World) {
     pair.hang_up().await.unwrap();
 }
 
+/// The states of a pair, and which of its calls each allows.
 pub(super) async fn pair_states(world: World) {
     let pair = world.pair(PairConfig::default());
     assert_eq!(pair.state(), PairState::Idle);
@@ -169,6 +172,7 @@ pub(super) async fn pair_states(world: World) {
     );
 }
 
+/// A call that fails leaves the pair as it was, and the next one succeeds.
 pub(super) async fn failed_call_then_a_good_one(world: World) {
     let pair = world.pair(PairConfig {
         timeout: Duration::from_secs(3),
@@ -192,6 +196,7 @@ pub(super) async fn failed_call_then_a_good_one(world: World) {
     pair.hang_up().await.unwrap();
 }
 
+/// A remote goodbye is heard at once.
 pub(super) async fn remote_close_is_prompt(world: World) {
     for side in [Side::Offerer, Side::Answerer] {
         let mut call = world.call().await;
@@ -213,6 +218,7 @@ pub(super) async fn remote_close_is_prompt(world: World) {
     }
 }
 
+/// Dropping the last handle ends the call.
 pub(super) async fn dropped(world: World) {
     let baseline = alive_tasks();
     // Never connected.

@@ -111,6 +111,7 @@ fn is_bad(result: Result<(), Error>, what: &str) {
     }
 }
 
+/// Offers that cannot be used are refused with what is wrong with them, and a good one still connects.
 pub(super) async fn bad_offers(world: World) {
     let (a, mut b) = world.peers().await;
     let ours = a.create_data_channel(ChannelInit::new("t")).await.unwrap();
@@ -156,6 +157,7 @@ pub(super) async fn bad_offers(world: World) {
     ping(&ours, &theirs).await;
 }
 
+/// So are answers.
 pub(super) async fn bad_answers(world: World) {
     let (a, mut b) = world.peers().await;
     let ours = a.create_data_channel(ChannelInit::new("t")).await.unwrap();
@@ -206,6 +208,8 @@ fn candidate(line: &str) -> Candidate {
     }
 }
 
+/// Malformed candidates, those of no m-line and those of another generation are refused; those of no stack's kind
+/// are skipped.
 pub(super) async fn bad_candidates(world: World) {
     let (a, mut b) = world.peers().await;
     let ours = a.create_data_channel(ChannelInit::new("t")).await.unwrap();
@@ -288,6 +292,7 @@ pub(super) async fn bad_candidates(world: World) {
     ping(&ours, &theirs).await;
 }
 
+/// A stranger's candidates are kept, but not without end.
 pub(super) async fn too_many_candidates(world: World) {
     let (a, mut b) = world.peers().await;
     let ours = a.create_data_channel(ChannelInit::new("t")).await.unwrap();
@@ -400,10 +405,12 @@ async fn forge(world: World, victim: Side) {
     );
 }
 
+/// A certificate with another fingerprint than the answer's is no connection, on either side.
 pub(super) async fn wrong_fingerprint_in_the_answer(world: World) {
     forge(world, Side::Offerer).await;
 }
 
+/// Nor is one with another fingerprint than the offer's.
 pub(super) async fn wrong_fingerprint_in_the_offer(world: World) {
     forge(world, Side::Answerer).await;
 }

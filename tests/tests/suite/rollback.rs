@@ -5,6 +5,7 @@ use visavis_core::{
 };
 use visavis_tests::{World, connect_by_hand, connected, exchange, expect_kind, peers::opened, ping};
 
+/// An offer of ours is taken back before the call, and another one connects.
 pub(super) async fn local_by_hand(world: World) {
     let (a, mut b) = world.peers().await;
     let ours = a.create_data_channel(ChannelInit::new("t")).await.unwrap();
@@ -42,6 +43,7 @@ pub(super) async fn local_by_hand(world: World) {
     assert!(audio.state().await.unwrap().mid.is_some());
 }
 
+/// Offers of ours are taken back in a call, which goes on as it was.
 pub(super) async fn local_in_a_call(world: World) {
     let (a, mut b) = world.peers().await;
     let ours = a.create_data_channel(ChannelInit::new("t")).await.unwrap();
@@ -76,6 +78,7 @@ pub(super) async fn local_in_a_call(world: World) {
     }
 }
 
+/// A remote offer is taken back before it is answered, and comes again.
 pub(super) async fn remote_before_the_answer(world: World) {
     let (a, mut b) = world.peers().await;
     let ours = a.create_data_channel(ChannelInit::new("t")).await.unwrap();
@@ -107,6 +110,7 @@ pub(super) async fn remote_before_the_answer(world: World) {
     ping(&ours, &theirs).await;
 }
 
+/// After `create_answer` a remote offer cannot be taken back, as the capabilities say, and can still be answered.
 pub(super) async fn remote_after_the_answer(world: World) {
     let (a, mut b) = world.peers().await;
     let ours = a.create_data_channel(ChannelInit::new("t")).await.unwrap();
@@ -150,6 +154,7 @@ impl RollsBack for visavis_tests::Peer {
     }
 }
 
+/// A remote offer is taken back in a call, which goes on as it was.
 pub(super) async fn remote_in_a_call(world: World) {
     let (a, mut b) = world.peers().await;
     let ours = a.create_data_channel(ChannelInit::new("t")).await.unwrap();
@@ -176,6 +181,7 @@ pub(super) async fn remote_in_a_call(world: World) {
     assert_eq!(b.log.track().await.kind(), MediaKind::Audio);
 }
 
+/// An ICE restart is taken back: the old credentials are in force, and the restart is still wanted.
 pub(super) async fn of_an_ice_restart(world: World) {
     let (a, mut b) = world.peers().await;
     let ours = a.create_data_channel(ChannelInit::new("t")).await.unwrap();
@@ -204,6 +210,7 @@ pub(super) async fn of_an_ice_restart(world: World) {
     assert_ne!(ufrag(&a.local_description().unwrap().sdp), before);
 }
 
+/// Only what was created last, unchanged, can be set as the local description.
 pub(super) async fn changed_description(world: World) {
     let (a, mut b) = world.peers().await;
     let ours = a.create_data_channel(ChannelInit::new("t")).await.unwrap();

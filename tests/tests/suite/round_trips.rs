@@ -13,6 +13,7 @@ const MOST: f64 = 7.5;
 /// a nomination that was forgotten is longer.
 const TICKS: f64 = 50.0;
 
+/// At no round trip, at one of 50 ms and at one of 300 ms: what the protocols need, and nothing for timers.
 pub(super) async fn round_trips(world: World) {
     for rtt in [0, 50, 300] {
         let world = world.with_delay(Duration::from_millis(rtt) / 2);

@@ -105,6 +105,8 @@ async fn tour(world: &World, side: Side) -> Vec<String> {
     texts
 }
 
+/// Every call that a state of signaling refuses, in every state, with the same words on every stack; none changes
+/// anything.
 pub(super) async fn wrong_state(world: World) {
     let offerer = tour(&world, Side::Offerer).await;
     let answerer = tour(&world, Side::Answerer).await;
@@ -122,6 +124,7 @@ pub(super) async fn wrong_state(world: World) {
     connected(&a, &b).await;
 }
 
+/// Provisional answers are refused, as the capabilities say.
 pub(super) async fn provisional_answers(world: World) {
     let (a, b) = world.peers().await;
     a.create_data_channel(ChannelInit::new("t")).await.unwrap();
@@ -144,6 +147,7 @@ pub(super) async fn provisional_answers(world: World) {
     assert_eq!(b.signaling_state(), SignalingState::HaveRemoteOffer);
 }
 
+/// Every call on a closed connection is refused, with the same words on every stack; closing twice is no error.
 pub(super) async fn closed_peer(world: World) {
     let mut all = Vec::new();
     for side in [Side::Offerer, Side::Answerer] {

@@ -61,6 +61,7 @@ async fn added(call: &mut Call, by: Side) -> (Transceiver, Transceiver) {
     (ours, theirs)
 }
 
+/// A track removed and added 20 times, by each side: the m-line is used again, and frames arrive each time.
 pub(super) async fn removed_and_added_20_times(world: World) {
     let mut call = world.call().await;
     for by in SIDES {
@@ -150,6 +151,7 @@ pub(super) async fn stopped_and_added_20_times(world: World) {
     call.close().await;
 }
 
+/// Each side adds a track in a call that began without media.
 pub(super) async fn added_in_mid_call_by_the_answerer_then_the_offerer(world: World) {
     let mut call = world.call().await;
     let (from_b, at_a) = added(&mut call, Side::Answerer).await;
@@ -178,6 +180,7 @@ pub(super) async fn added_in_mid_call_by_the_answerer_then_the_offerer(world: Wo
     call.close().await;
 }
 
+/// Each direction lets through what it says, and what nobody takes is counted.
 pub(super) async fn directions_with_frames(world: World) {
     let media = [line(Codec::H264, Direction::SendRecv)];
     let mut call = world.media_call(&media).await;
