@@ -163,6 +163,7 @@ fn rows(capabilities: Capabilities) -> Vec<(&'static str, String)> {
         udp_segmentation,
         rtt_stats,
         retransmission_stats,
+        bandwidth_estimation,
     } = capabilities;
     let yes = |is: bool| if is { "yes" } else { "-" }.to_owned();
     vec![
@@ -182,6 +183,7 @@ fn rows(capabilities: Capabilities) -> Vec<(&'static str, String)> {
         ("several datagrams a system call", yes(udp_segmentation)),
         ("round-trip time in the stats", yes(rtt_stats)),
         ("retransmissions in the stats", yes(retransmission_stats)),
+        ("bandwidth estimated from", bandwidth_estimation.join(", ")),
     ]
 }
 

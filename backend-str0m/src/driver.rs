@@ -19,6 +19,7 @@ use std::{
 };
 use str0m::{
     Event, Input,
+    bwe::BweKind,
     error::DtlsError,
     net::{Protocol, Receive},
     stats::PeerStats,
@@ -482,7 +483,11 @@ impl Driver {
                 Event::KeyframeRequest(request) => self.tracks.keyframe_requested(request.mid),
                 Event::MediaEgressStats(stats) => self.tracks.sent(stats),
                 Event::MediaIngressStats(stats) => self.tracks.received(stats),
+                Event::EgressBitrateEstimate(BweKind::Remb { estimate, .. }) => {
+                    self.tracks.limited(estimate.as_u64());
+                }
                 Event::PeerStats(stats) => {
+                    self.tracks.measured(&stats);
                     self.stats = Some(stats);
                     self.tracks.refresh(&mut self.driven);
                 }
@@ -551,6 +556,7 @@ impl Driver {
                 .stats
                 .as_ref()
                 .map(|s| Instant::now().into_std().saturating_duration_since(s.timestamp)),
+            available_outgoing_bitrate: self.tracks.available_bitrate(),
             rtp: self.tracks.stats(),
         }
     }

@@ -29,8 +29,8 @@ use visavis_core::{
 /// A close that takes longer is cut short.
 const CLOSE: Duration = Duration::from_millis(90);
 
-/// How often str0m measures: a call of a few seconds has figures.
-const STATS_INTERVAL: Duration = Duration::from_millis(500);
+/// How often str0m measures: a call of a few seconds has figures, and a sender learns soon that the network is full.
+const STATS_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How the peers of a backend differ from the default.
 #[derive(Debug, Clone, Default)]

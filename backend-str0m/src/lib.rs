@@ -23,6 +23,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bandwidth;
 mod channels;
 mod convert;
 mod driven;
@@ -202,6 +203,7 @@ impl Backend for Str0m {
             udp_segmentation: true,
             rtt_stats: true,
             retransmission_stats: false,
+            bandwidth_estimation: &["twcc", "remb", "rr"],
         }
     }
 

@@ -5,6 +5,7 @@
 //! frame was thrown away, what of the traffic was sent again, and that it has waited long enough.
 
 use crate::{
+    bandwidth::Bandwidth,
     convert,
     driven::Driven,
     recovery::{self, Waiting},
@@ -16,11 +17,12 @@ use str0m::{
     format::{self, FormatParams},
     media::{Frequency, KeyframeRequestKind, MediaData, MediaTime, Mid, Pt},
     net::Transmit,
-    stats::{MediaEgressStats, MediaIngressStats},
+    stats::{MediaEgressStats, MediaIngressStats, PeerStats},
 };
 use tokio::time::Instant;
 use visavis_core::{
-    Codec, IncomingFrame, OutgoingFrame, Payload, RtpStats, TrackPort, track::MAX_FRAME_SIZE,
+    Bitrate, Codec, IncomingFrame, MediaKind, OutgoingFrame, Payload, RtpStats, TrackPort, congestion,
+    track::{MAX_FRAME_SIZE, patience},
 };
 
 /// About as many packets leave at once; then the sockets are read, and other tasks run. A remote peer that shares our
@@ -85,6 +87,9 @@ pub(crate) struct Tracks {
     arriving: Vec<(u32, usize, bool)>,
     /// The SSRCs with which we repeat packets, and whose they are.
     repeating: Vec<(u32, usize)>,
+    bandwidth: Bandwidth,
+    /// The round trip of ICE's checks.
+    rtt: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -116,6 +121,8 @@ impl Tracks {
             entries: Vec::new(),
             arriving: Vec::new(),
             repeating: Vec::new(),
+            bandwidth: Bandwidth::default(),
+            rtt: None,
         }
     }
 
@@ -231,6 +238,7 @@ impl Tracks {
 
     /// A frame came.
     pub(crate) fn deliver(&mut self, data: MediaData) {
+        self.bandwidth.arrived(&data);
         if let Some(track) = self.entries.iter_mut().find(|track| track.mid == data.mid) {
             track.deliver(data);
         }
@@ -259,7 +267,7 @@ impl Tracks {
         if let Some(&(_, index, repeats)) = known
             && let Some(track) = self.entries.get_mut(index)
         {
-            track.waiting.arrived(now);
+            track.waiting.arrived(now, patience(self.rtt));
             track.counts.repeats_received += u64::from(repeats);
         }
     }
@@ -296,7 +304,39 @@ impl Tracks {
             .min()
     }
 
+    /// str0m has measured.
+    pub(crate) fn measured(&mut self, stats: &PeerStats) {
+        let pair = stats.selected_candidate_pair.as_ref();
+        self.rtt = pair.and_then(|pair| pair.current_round_trip_time).or(self.rtt);
+        if self.bandwidth.measured(stats) {
+            self.share();
+        }
+    }
+
+    /// The remote peer wants no more bits a second than this.
+    pub(crate) fn limited(&mut self, bits: u64) {
+        self.bandwidth.limited(bits, Instant::now());
+        self.share();
+    }
+
+    /// Tells the tracks what the network carries.
+    fn share(&self) {
+        congestion::share(
+            self.available_bitrate(),
+            self.entries.iter().map(|track| &track.port),
+        );
+    }
+
+    /// What the network is thought to carry.
+    pub(crate) fn available_bitrate(&self) -> Option<Bitrate> {
+        self.bandwidth.estimator.estimate()
+    }
+
     pub(crate) fn sent(&mut self, stats: MediaEgressStats) {
+        let is_video = |track: &Track| track.mid == stats.mid && track.port.kind() == MediaKind::Video;
+        if self.entries.iter().any(is_video) && self.bandwidth.reported(&stats) {
+            self.share();
+        }
         if let Some(track) = self.entries.iter_mut().find(|track| track.mid == stats.mid) {
             track.counts.sent(stats);
         }

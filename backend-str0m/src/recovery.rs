@@ -9,20 +9,21 @@ use crate::driven::Driven;
 use std::time::Duration;
 use str0m::{RtcConfig, media::Mid};
 use tokio::time::Instant;
+#[cfg(test)]
 use visavis_core::track::MAX_REORDER_TIME;
 
 /// str0m does not ask for sound again, so waiting is only for packets that overtook each other.
 const AUDIO_WAIT: Duration = Duration::from_millis(60);
 
 /// Beyond these numbers of complete frames str0m does not wait. The time is to decide, so they are far beyond what
-/// comes in [`MAX_REORDER_TIME`]; at a thousand frames a second one bounds what is held back.
+/// comes in [`patience`](visavis_core::track::patience); at a thousand frames a second one bounds what is held back.
 const VIDEO_FRAMES: usize = 128;
 const AUDIO_FRAMES: usize = 64;
 
 /// The time between two attempts to go on, and since when to leave it to the next packet: a stream may have ended in
 /// the middle of a frame.
 const RETRY: Duration = Duration::from_millis(10);
-const TRIES: Duration = Duration::from_secs(1);
+const TRIES: Duration = Duration::from_secs(2);
 
 pub(crate) fn configure(config: RtcConfig) -> RtcConfig {
     config
@@ -40,11 +41,10 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
-    /// A packet came.
-    pub(crate) fn arrived(&mut self, now: Instant) {
+    /// A packet came; a missing one is waited for as long as `patience`.
+    pub(crate) fn arrived(&mut self, now: Instant, patience: Duration) {
         let since = *self.since.get_or_insert(now);
-        self.next
-            .get_or_insert_with(|| (since + MAX_REORDER_TIME).max(now));
+        self.next.get_or_insert_with(|| (since + patience).max(now));
     }
 
     /// A frame is complete, and those before it are.
@@ -88,8 +88,8 @@ mod tests {
         let start = Instant::now();
         let mut waiting = Waiting::default();
         assert_eq!(waiting.deadline(), None);
-        waiting.arrived(start);
-        waiting.arrived(start + MAX_REORDER_TIME / 2);
+        waiting.arrived(start, MAX_REORDER_TIME);
+        waiting.arrived(start + MAX_REORDER_TIME / 2, MAX_REORDER_TIME);
         assert_eq!(waiting.deadline(), Some(start + MAX_REORDER_TIME));
         assert!(!waiting.is_over(start + MAX_REORDER_TIME / 2));
         let over = start + MAX_REORDER_TIME;
@@ -97,7 +97,7 @@ mod tests {
         assert_eq!(waiting.deadline(), Some(over + RETRY));
         assert!(waiting.is_over(start + TRIES));
         assert_eq!(waiting.deadline(), None, "the stream may have ended");
-        waiting.arrived(start + 2 * TRIES);
+        waiting.arrived(start + 2 * TRIES, MAX_REORDER_TIME);
         assert!(waiting.is_over(start + 2 * TRIES));
         waiting.delivered();
         assert_eq!(waiting.deadline(), None);

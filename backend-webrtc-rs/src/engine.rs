@@ -524,6 +524,7 @@ impl Engine for WebrtcEngine {
             bytes_received: counts.bytes_received.load(Relaxed),
             retransmissions: None,
             age: None,
+            available_outgoing_bitrate: self.session.media.available_bitrate(),
             rtp: self.session.media.stats(),
         }
     }

@@ -166,6 +166,7 @@ impl Backend for WebrtcRs {
             udp_segmentation: true,
             rtt_stats: true,
             retransmission_stats: false,
+            bandwidth_estimation: &["twcc", "remb", "rr"],
         }
     }
 

@@ -7,6 +7,7 @@
 //! than that of capture.
 
 mod assemble;
+mod bandwidth;
 mod clock;
 mod codecs;
 mod describe;
@@ -26,6 +27,8 @@ pub(crate) use packetize::MAX_PAYLOAD;
 pub(crate) use tap::interceptors;
 
 use crate::socket::lock;
+use bandwidth::Bandwidth;
+use bytes::Bytes;
 use codecs::PayloadTypes;
 use describe::Streams;
 use formats::Format;
@@ -33,12 +36,16 @@ use line::Line;
 use rtc::{
     rtcp::{
         Packet as RtcpPacket,
+        extended_report::{DLRRReportBlock, ExtendedReport, ReceiverReferenceTimeReportBlock},
         payload_feedbacks::{
             full_intra_request::FullIntraRequest, picture_loss_indication::PictureLossIndication,
+            receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate,
         },
         receiver_report::ReceiverReport,
         sender_report::SenderReport,
-        transport_feedbacks::transport_layer_nack::TransportLayerNack,
+        transport_feedbacks::{
+            transport_layer_cc::TransportLayerCc, transport_layer_nack::TransportLayerNack,
+        },
     },
     rtp,
 };
@@ -49,10 +56,13 @@ use std::{
     sync::{Arc, Mutex},
 };
 use tokio::{task::AbortHandle, time::Instant};
-use visavis_core::{MLine, RtpStats, Sdp, TrackPort};
+use visavis_core::{Bitrate, MLine, MediaKind, RtpStats, Sdp, TrackPort, congestion};
 
 /// So many packets are kept of those that only an awaited answer will tell what they are.
 const MAX_EARLY: usize = 1024;
+
+/// RTP's header without extensions, in bytes.
+const RTP_HEADER: usize = 12;
 
 /// So many streams of a remote peer are told apart.
 const MAX_ROUTES: usize = 1024;
@@ -86,6 +96,11 @@ struct State {
     early: VecDeque<(rtp::Packet, Instant)>,
     rtcp: VecDeque<Vec<Box<dyn RtcpPacket>>>,
     packets: VecDeque<rtp::Packet>,
+    /// The id of the extension for transport-wide numbers that they have.
+    numbered: Option<u8>,
+    bandwidth: Bandwidth,
+    /// Who wants to know a round trip, when by its clock, and when by ours.
+    asked: Option<(u32, u32, Instant)>,
     /// Which line sends the next frame, if it has one.
     turn: usize,
 }
@@ -191,6 +206,11 @@ impl Media {
         lines.map(|line| (line.mid.clone(), line.stats())).collect()
     }
 
+    /// What the network is thought to carry.
+    pub(crate) fn available_bitrate(&self) -> Option<Bitrate> {
+        lock(&self.0).bandwidth.estimator.estimate()
+    }
+
     fn take_rtp(&self, packet: rtp::Packet, now: Instant) {
         lock(&self.0).take_rtp(packet, now);
     }
@@ -206,7 +226,8 @@ impl Media {
             if let Some(rtcp) = state.rtcp.pop_front() {
                 return Some(Outgoing::Rtcp(rtcp));
             }
-            if let Some(packet) = state.packets.pop_front() {
+            if let Some(mut packet) = state.packets.pop_front() {
+                state.number(&mut packet, now);
                 return Some(Outgoing::Rtp(packet));
             }
             if !state.fill(now) {
@@ -294,6 +315,23 @@ impl State {
         Some(index)
     }
 
+    fn number(&mut self, packet: &mut rtp::Packet, now: Instant) {
+        self.bandwidth.sent(RTP_HEADER + packet.payload.len());
+        if let Some(id) = self.numbered
+            && let Some(number) = self.bandwidth.number(now)
+        {
+            let number = Bytes::copy_from_slice(&number.to_be_bytes());
+            // An id that the header cannot have is left out.
+            let _ = packet.header.set_extension(id, number);
+        }
+    }
+
+    /// Tells the tracks what the network carries.
+    fn share(&self) {
+        let estimate = self.bandwidth.estimator.estimate();
+        congestion::share(estimate, self.lines.iter().map(|line| &line.port));
+    }
+
     fn take_rtcp(&mut self, packets: &[Box<dyn RtcpPacket>], now: Instant) {
         for packet in packets {
             let packet = packet.as_any();
@@ -314,6 +352,16 @@ impl State {
                 self.keyframe_wanted(pli.media_ssrc);
             } else if let Some(fir) = packet.downcast_ref::<FullIntraRequest>() {
                 fir.fir.iter().for_each(|entry| self.keyframe_wanted(entry.ssrc));
+            } else if let Some(feedback) = packet.downcast_ref::<TransportLayerCc>() {
+                if self.bandwidth.on_feedback(feedback, now) {
+                    self.share();
+                }
+            } else if let Some(remb) = packet.downcast_ref::<ReceiverEstimatedMaximumBitrate>() {
+                let limit = Bitrate::from_bps(remb.bitrate.max(0.0) as u64);
+                self.bandwidth.estimator.set_limit(limit, now);
+                self.share();
+            } else if let Some(report) = packet.downcast_ref::<ExtendedReport>() {
+                self.on_extended_report(report, now);
             }
         }
     }
@@ -326,8 +374,31 @@ impl State {
     }
 
     fn on_report(&mut self, report: &rtc::rtcp::reception_report::ReceptionReport, now: Instant) {
-        if let Some(line) = self.of_ours(report.ssrc) {
-            line.sender.on_report(report, now);
+        let Some(line) = self.of_ours(report.ssrc) else {
+            return;
+        };
+        line.sender.on_report(report, now);
+        if line.port.kind() == MediaKind::Video {
+            let rtt = line.sender.rtt;
+            if self.bandwidth.on_report(report, rtt, now) {
+                self.share();
+            }
+        }
+    }
+
+    /// Answers who wants to know its round trip as a receiver, and reads the answers to us (RFC 3611 §4.4, §4.5).
+    fn on_extended_report(&mut self, report: &ExtendedReport, now: Instant) {
+        for block in &report.reports {
+            let block = block.as_any();
+            if let Some(reference) = block.downcast_ref::<ReceiverReferenceTimeReportBlock>() {
+                self.asked = Some((report.sender_ssrc, clock::middle(reference.ntp_timestamp), now));
+            } else if let Some(answer) = block.downcast_ref::<DLRRReportBlock>() {
+                for answer in &answer.reports {
+                    if let Some(line) = self.of_ours(answer.ssrc) {
+                        line.sender.on_round_trip(answer.last_rr, answer.dlrr, now);
+                    }
+                }
+            }
         }
     }
 
@@ -343,11 +414,21 @@ impl State {
         for line in &mut self.lines {
             line.feedback(now, &self.cname, &mut self.rtcp);
         }
+        if let Some((ssrc, last_rr, at)) = self.asked.take()
+            && let Some(line) = self.lines.first()
+        {
+            self.rtcp.push_back(line.answer(ssrc, last_rr, now - at));
+        }
         if !self.rtcp.is_empty() {
             return true;
         }
-        let again = self.lines.iter_mut().find_map(|line| line.sender.resend(now));
-        if let Some(packet) = again {
+        let queue = self.bandwidth.estimator.queue();
+        let again = self
+            .lines
+            .iter_mut()
+            .find_map(|line| Some((line.sender.resend(now, queue)?, line.sender.twcc_extension())));
+        if let Some((packet, numbered)) = again {
+            self.numbered = numbered;
             self.packets.push_back(packet);
             return true;
         }
@@ -358,6 +439,7 @@ impl State {
             if line.send_frame(now, &mut self.packets) {
                 // A report that the frame makes due goes out before its packets.
                 line.feedback(now, &self.cname, &mut self.rtcp);
+                self.numbered = line.sender.twcc_extension();
                 self.turn = index + 1;
                 return true;
             }

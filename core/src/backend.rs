@@ -144,6 +144,10 @@ pub struct Capabilities {
     pub rtt_stats: bool,
     /// SCTP or RTP retransmissions in the stats.
     pub retransmission_stats: bool,
+    /// From what a sender of media estimates the bandwidth, best first: transport-wide feedback (`twcc`), what the remote
+    /// peer allows (`remb`), receiver reports (`rr`: losses and round trips). The estimator is core's
+    /// ([`congestion`](crate::congestion)).
+    pub bandwidth_estimation: &'static [&'static str],
 }
 
 /// The state of the ICE transport (W3C `RTCIceConnectionState`).

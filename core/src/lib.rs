@@ -8,6 +8,7 @@
 pub mod backend;
 pub mod candidate;
 pub mod channel;
+pub mod congestion;
 mod error;
 pub mod media;
 pub mod negotiate;

@@ -1,6 +1,6 @@
 //! What a peer connection counts (a small part of W3C `webrtc-stats`). What is unknown is `None`, never 0.
 
-use crate::{CandidateType, ChannelStats, Codec, InboundStats, MediaKind, OutboundStats};
+use crate::{Bitrate, CandidateType, ChannelStats, Codec, InboundStats, MediaKind, OutboundStats};
 use serde::Serialize;
 use std::{net::SocketAddr, time::Duration};
 
@@ -21,6 +21,9 @@ pub struct EngineStats {
     pub retransmissions: Option<u64>,
     /// How long ago the stack measured what it measures in intervals.
     pub age: Option<Duration>,
+    /// What the network is thought to carry of RTP (W3C `availableOutgoingBitrate`); `None` while there is no limit in
+    /// sight.
+    pub available_outgoing_bitrate: Option<Bitrate>,
     /// RTP's counts of each media m-line, by mid.
     pub rtp: Vec<(String, RtpStats)>,
 }

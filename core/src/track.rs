@@ -8,7 +8,7 @@ mod port;
 
 pub use port::TrackPort;
 
-use crate::{Codec, MediaKind, MediaTime, Payload, channel::Hub, lock};
+use crate::{Bitrate, Codec, MediaKind, MediaTime, Payload, channel::Hub, lock};
 use serde::Serialize;
 use std::{
     collections::VecDeque,
@@ -30,9 +30,23 @@ pub const MAX_QUEUED_BYTES: usize = 8 * 1024 * 1024;
 /// The largest frame that is put together from its packets, in bytes; more is given up and counted as dropped.
 pub const MAX_FRAME_SIZE: usize = 4 * 1024 * 1024;
 
-/// How long a stack waits for a packet that is missing before it goes on without its frame: time for its NACK, and
-/// for two more if that is lost, within what a person still takes for a conversation.
-pub const MAX_REORDER_TIME: Duration = Duration::from_millis(300);
+/// How long a stack waits for a packet that is missing before it goes on without its frame: time for its NACK to
+/// bring it through a router's full queue of a quarter of a second, or for several NACKs where there is none. On a long
+/// path it is more ([`patience`]).
+pub const MAX_REORDER_TIME: Duration = Duration::from_millis(500);
+
+/// Sound is waited for no longer than this: late sound is worse than a short gap.
+pub const MAX_SOUND_WAIT: Duration = Duration::from_millis(300);
+
+/// However long the path is, nothing is waited for longer than this.
+pub const MAX_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a missing packet of pictures is waited for at this round trip: one and a half, in which a NACK brings it;
+/// at least [`MAX_REORDER_TIME`], at most [`MAX_PATIENCE`].
+pub fn patience(rtt: Option<Duration>) -> Duration {
+    let needed = rtt.map_or(Duration::ZERO, |rtt| rtt + rtt / 2);
+    needed.clamp(MAX_REORDER_TIME, MAX_PATIENCE)
+}
 
 /// A receiver asks for a keyframe at most this often.
 pub const KEYFRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(200);
@@ -133,6 +147,8 @@ struct Outgoing {
     keyframe_requested: bool,
     /// A video frame was dropped: those after it are of no use until a keyframe comes.
     awaits_keyframe: bool,
+    /// What the network has room for.
+    available: Option<Bitrate>,
     stats: OutboundStats,
 }
 
@@ -290,6 +306,13 @@ impl TrackSender {
     /// RFC 5104 §4.3.1), or a frame was dropped here. Asking takes the request.
     pub fn take_keyframe_request(&self) -> bool {
         std::mem::take(&mut lock(&self.0.outgoing).keyframe_requested)
+    }
+
+    /// What the network carries of this track, headers included: its part of the connection's estimate (W3C
+    /// `availableOutgoingBitrate`), which follows from the remote peer's feedback. `None` while that never told of a
+    /// limit. An encoder stays somewhat below; frames that are too large are sent all the same.
+    pub fn available_bitrate(&self) -> Option<Bitrate> {
+        lock(&self.0.outgoing).available
     }
 
     /// What was counted.

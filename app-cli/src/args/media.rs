@@ -33,7 +33,8 @@ pub(crate) struct MediaArgs {
 
     /// What the encoder aims at, such as 800k or 2M bits a second [default: by size]
     ///
-    /// By default 800k for 640x480 and 2M for 1280x720, both at 30 pictures a second, and accordingly for others.
+    /// By default 800k for 640x480 and 2M for 1280x720, both at 30 pictures a second, and accordingly for others. It is the
+    /// most: while the network carries less, the encoder aims at that.
     #[arg(long, value_name = "RATE", value_parser = bitrate)]
     bitrate: Option<Bitrate>,
 

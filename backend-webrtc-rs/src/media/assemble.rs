@@ -79,6 +79,8 @@ pub(crate) struct Assembler {
     stray: Option<u16>,
     /// When to ask for what is missing.
     ask_at: Option<Instant>,
+    /// How long a missing packet is waited for, if it is not [`MAX_REORDER_TIME`].
+    patience: Option<Duration>,
     frames: VecDeque<Frame>,
     lost: u64,
 }
@@ -163,6 +165,7 @@ impl Assembler {
             frames: std::mem::take(&mut self.frames),
             lost: self.lost + self.missing as u64,
             gap: waiting,
+            patience: self.patience,
             ..Self::default()
         };
     }
@@ -182,10 +185,15 @@ impl Assembler {
         Some(self.next? + self.slots.len() as u64 - 1)
     }
 
+    /// Waits this long for what is missing.
+    pub(crate) fn set_patience(&mut self, patience: Duration) {
+        self.patience = Some(patience);
+    }
+
     /// When the patience with the packet that is missed most ends.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.slots.get(self.run) {
-            Some(Slot::Missing { since, .. }) => Some(*since + MAX_REORDER_TIME),
+            Some(Slot::Missing { since, .. }) => Some(*since + self.patience.unwrap_or(MAX_REORDER_TIME)),
             _ => None,
         }
     }

@@ -6,6 +6,9 @@ use visavis_core::Codec;
 /// The header extension that names the m-line (RFC 9143 §15).
 pub(crate) const MID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 
+/// The header extension with a packet's transport-wide number.
+const TWCC_URI: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+
 /// A payload type and what it stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
@@ -24,6 +27,7 @@ pub(crate) struct Formats {
     /// Feedback (RFC 4585 §4.2), `None` for all payload types.
     feedback: Vec<(Option<u8>, String)>,
     pub(crate) mid_extension: Option<u8>,
+    pub(crate) twcc_extension: Option<u8>,
     ssrcs: Vec<u32>,
     /// A stream and the one of its retransmissions (RFC 5576 §4.2).
     repairs: Vec<(u32, u32)>,
@@ -110,6 +114,9 @@ pub(crate) fn parse_section(section: &str) -> (String, Formats) {
             }
             "extmap" if value.split(' ').any(|word| word == MID_URI) => {
                 formats.mid_extension = numbered(value).map(|(id, _)| id);
+            }
+            "extmap" if value.split(' ').any(|word| word == TWCC_URI) => {
+                formats.twcc_extension = numbered(value).map(|(id, _)| id);
             }
             "ssrc" => {
                 if let Some(ssrc) = value.split(' ').next().and_then(|s| s.parse().ok())

@@ -1,9 +1,10 @@
 //! An m-line of media: its two directions, its port, and the RTCP about both.
 
-use super::{formats::Formats, receive::Receiver, send::Sender};
+use super::{clock, formats::Formats, receive::Receiver, send::Sender};
 use rtc::{
     rtcp::{
         Packet,
+        extended_report::{DLRRReport, DLRRReportBlock, ExtendedReport, ReceiverReferenceTimeReportBlock},
         payload_feedbacks::picture_loss_indication::PictureLossIndication,
         receiver_report::ReceiverReport,
         source_description::{SdesType, SourceDescription, SourceDescriptionChunk, SourceDescriptionItem},
@@ -169,7 +170,37 @@ impl Line {
             source: ssrc,
             items: vec![item],
         };
-        vec![report, Box::new(SourceDescription { chunks: vec![chunk] })]
+        let mut compound = vec![
+            report,
+            Box::new(SourceDescription { chunks: vec![chunk] }) as Box<dyn Packet>,
+        ];
+        if !self.sender.has_sent() {
+            // Who sends learns its round trip from the reports about it; who does not has to ask.
+            let reference = ReceiverReferenceTimeReportBlock {
+                ntp_timestamp: clock::to_fixed(clock::ntp(now)),
+            };
+            compound.push(Box::new(ExtendedReport {
+                sender_ssrc: ssrc,
+                reports: vec![Box::new(reference)],
+            }));
+        }
+        compound
+    }
+
+    /// Tells a receiver what it needs for its round trip.
+    pub(super) fn answer(&self, ssrc: u32, last_rr: u32, delay: Duration) -> Compound {
+        let report = DLRRReport {
+            ssrc,
+            last_rr,
+            // Zero would say that there was no question (RFC 3611 §4.5).
+            dlrr: clock::to_short(delay).max(1),
+        };
+        vec![Box::new(ExtendedReport {
+            sender_ssrc: self.sender.streams.ssrc,
+            reports: vec![Box::new(DLRRReportBlock {
+                reports: vec![report],
+            })],
+        })]
     }
 
     pub(super) fn stats(&self) -> RtpStats {

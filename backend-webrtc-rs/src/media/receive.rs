@@ -16,14 +16,19 @@ use rtc::{
 };
 use std::time::Duration;
 use tokio::time::Instant;
-use visavis_core::{IncomingFrame, MediaTime, Payload, TrackPort};
+use visavis_core::{
+    Codec, IncomingFrame, MediaTime, Payload, TrackPort,
+    track::{self, MAX_SOUND_WAIT},
+};
 
 /// While the round trip is unknown, what is missing is asked for again after this long.
 const ASK_INTERVAL: Duration = Duration::from_millis(60);
 
-/// The bounds of that when it is known.
+/// When it is known, after a quarter more than that, and at least this.
 const MIN_ASK_INTERVAL: Duration = Duration::from_millis(20);
-const MAX_ASK_INTERVAL: Duration = Duration::from_millis(150);
+
+/// Sound that is not asked for again is waited for only as long as packets overtake each other.
+const SOUND_WAIT: Duration = Duration::from_millis(60);
 
 /// What the receiving half of an m-line counts.
 #[derive(Debug, Clone, Copy, Default)]
@@ -74,12 +79,21 @@ struct Reception {
 impl Receiver {
     /// Takes what was negotiated.
     pub(crate) fn configure(&mut self, local: Formats, remote: &Formats, receives: bool) {
-        use visavis_core::Codec;
         let both = |codec: &Codec| local.has_nack(*codec) && remote.has_nack(*codec);
         self.nacks = Codec::ALL.iter().any(both);
         self.formats = local;
         if !receives {
             self.assembler.reset();
+        }
+        self.assembler.set_patience(self.patience(None));
+    }
+
+    fn patience(&self, rtt: Option<Duration>) -> Duration {
+        let is_sound = |(_, format): &(u8, Format)| matches!(format, Format::Codec(Codec::Opus));
+        match self.formats.list.iter().any(is_sound) {
+            false => track::patience(rtt),
+            true if self.nacks => MAX_SOUND_WAIT,
+            true => SOUND_WAIT,
         }
     }
 
@@ -88,6 +102,7 @@ impl Receiver {
         if self.ssrc.replace(ssrc).is_some_and(|old| old != ssrc) {
             self.assembler.reset();
             self.received.lost += std::mem::take(&mut self.assembler).lost();
+            self.assembler.set_patience(self.patience(None));
             self.media_time = None;
             self.reference = None;
             self.reception = Reception::default();
@@ -196,9 +211,8 @@ impl Receiver {
         rtt: Option<Duration>,
     ) -> Option<TransportLayerNack> {
         self.ask_at().filter(|at| *at <= now)?;
-        let interval = rtt.map_or(ASK_INTERVAL, |rtt| {
-            (rtt + rtt / 4).clamp(MIN_ASK_INTERVAL, MAX_ASK_INTERVAL)
-        });
+        let interval = rtt.map_or(ASK_INTERVAL, |rtt| (rtt + rtt / 4).max(MIN_ASK_INTERVAL));
+        self.assembler.set_patience(self.patience(rtt));
         let mut wanted = Vec::new();
         self.assembler.ask(now, interval, &mut wanted);
         let media_ssrc = self.ssrc.filter(|_| !wanted.is_empty())?;

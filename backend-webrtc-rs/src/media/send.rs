@@ -13,15 +13,20 @@ use rtc::{
 };
 use std::{collections::VecDeque, time::Duration};
 use tokio::time::Instant;
-use visavis_core::OutgoingFrame;
+use visavis_core::{
+    OutgoingFrame,
+    track::{MAX_PATIENCE, patience},
+};
 
-/// What was sent can be sent again for this long: longer than a receiver waits for it.
+/// What was sent can be sent again for this long: longer than a receiver waits for it. On a long path it is as long as
+/// that and a round trip more.
 const HISTORY: Duration = Duration::from_secs(1);
 
 /// And at most so many packets.
 const MAX_HISTORY: usize = 8192;
 
-/// A packet is sent again at most this often.
+/// A packet is sent again at most this often, and once in most of a round trip: some peers ask faster than an answer
+/// can come.
 const RESEND_INTERVAL: Duration = Duration::from_millis(5);
 
 /// What the sending half of an m-line counts.
@@ -152,8 +157,9 @@ impl Sender {
             self.history.push_back(past);
         }
         self.payloads = payloads;
+        let history = self.history_time();
         while self.history.len() > MAX_HISTORY
-            || self.history.front().is_some_and(|past| past.at + HISTORY < now)
+            || self.history.front().is_some_and(|past| past.at + history < now)
         {
             self.history.pop_front();
         }
@@ -177,6 +183,14 @@ impl Sender {
         rtp::Packet { header, payload }
     }
 
+    /// The id of the extension for transport-wide numbers, if packets are to have it and there is room.
+    pub(crate) fn twcc_extension(&self) -> Option<u8> {
+        let room = self.mid.as_ref().is_none_or(|mid| mid.len() <= 12);
+        self.formats
+            .twcc_extension
+            .filter(|id| room && (1..=14).contains(id))
+    }
+
     /// The remote peer misses these.
     pub(crate) fn on_nack(&mut self, missing: impl Iterator<Item = u16>) {
         self.sent.nacks += 1;
@@ -185,7 +199,11 @@ impl Sender {
     }
 
     /// The next packet that was asked for: as a packet of its own stream where that is negotiated (RFC 4588).
-    pub(crate) fn resend(&mut self, now: Instant) -> Option<rtp::Packet> {
+    /// `queue` is how long packets wait on the way just now.
+    pub(crate) fn resend(&mut self, now: Instant, queue: Duration) -> Option<rtp::Packet> {
+        let rtt = self.rtt.unwrap_or_default().max(queue);
+        let history = self.history_time();
+        let interval = (rtt * 3 / 4).clamp(RESEND_INTERVAL, MAX_PATIENCE);
         while let Some(sequence) = self.resend.pop_front() {
             let age = usize::from(self.sequence.wrapping_sub(sequence));
             let Some(index) = self.history.len().checked_sub(age) else {
@@ -194,7 +212,7 @@ impl Sender {
             let Some(past) = self.history.get_mut(index) else {
                 continue;
             };
-            if past.resent.is_some_and(|at| now < at + RESEND_INTERVAL) || past.at + HISTORY < now {
+            if past.resent.is_some_and(|at| now < at + interval) || past.at + history < now {
                 continue;
             }
             past.resent = Some(now);
@@ -213,6 +231,11 @@ impl Sender {
             return Some(packet);
         }
         None
+    }
+
+    fn history_time(&self) -> Duration {
+        let rtt = self.rtt.unwrap_or_default();
+        HISTORY.max(patience(self.rtt) + rtt.min(MAX_PATIENCE))
     }
 
     /// A sender report for this moment: what a picture captured now would have as its timestamp (RFC 3550 §6.4.1).
@@ -240,14 +263,17 @@ impl Sender {
         // It knows the stream by now.
         self.mid = None;
         if report.last_sender_report != 0 {
-            let sent = clock::middle(clock::to_fixed(clock::ntp(now)));
-            let round = sent
-                .wrapping_sub(report.last_sender_report)
-                .wrapping_sub(report.delay);
-            // Rounding may make a very short one negative.
-            if round.cast_signed() >= 0 {
-                self.rtt = Some(clock::from_short(round));
-            }
+            self.on_round_trip(report.last_sender_report, report.delay, now);
+        }
+    }
+
+    /// The remote peer got what we sent at the time `sent` (middle bits), and answered after `delay`.
+    pub(crate) fn on_round_trip(&mut self, sent: u32, delay: u32, now: Instant) {
+        let arrived = clock::middle(clock::to_fixed(clock::ntp(now)));
+        let round = arrived.wrapping_sub(sent).wrapping_sub(delay);
+        // Rounding may make a very short one negative.
+        if round.cast_signed() >= 0 {
+            self.rtt = Some(clock::from_short(round));
         }
     }
 }

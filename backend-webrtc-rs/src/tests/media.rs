@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use visavis_core::{
     Codec, Direction, EventSink, IncomingFrame, MLine, MediaTime, OutgoingFrame, RtpStats, Sdp, TrackPort,
     TrackReceiver, TrackSender,
+    track::{MAX_PATIENCE, MAX_REORDER_TIME, MAX_SOUND_WAIT},
 };
 
 struct End {
@@ -196,12 +197,56 @@ async fn what_stays_lost_is_given_up_in_time() {
     }
     assert_eq!(received(&b).len(), 1);
     let deadline = b.media.deadline(false).unwrap();
-    assert_eq!(deadline - Instant::now(), Duration::from_millis(300));
-    tokio::time::advance(Duration::from_millis(300)).await;
+    assert_eq!(deadline - Instant::now(), MAX_REORDER_TIME);
+    tokio::time::advance(MAX_REORDER_TIME).await;
     b.media.on_time(Instant::now());
     let frames = received(&b);
     assert_eq!((frames.len(), frames[0].contiguous), (1, false));
     assert_eq!(b.stats().packets_lost, Some(5));
+}
+
+/// A receiver that sends nothing asks for its round trip, and is patient by it; sound is not waited for that long.
+#[tokio::test(start_paused = true)]
+async fn patience_grows_with_the_round_trip() {
+    for (codec, round, wanted) in [
+        (Codec::Vp8, 60, MAX_REORDER_TIME),
+        (Codec::Vp8, 500, Duration::from_millis(750)),
+        (Codec::Vp8, 900, MAX_PATIENCE),
+        (Codec::Opus, 900, MAX_SOUND_WAIT),
+    ] {
+        let (a, b) = pair(codec);
+        for n in 0..200 {
+            a.sender.try_send(frame(codec, n, 500, 0));
+            a.flush(&b, |_| false);
+            // What goes back takes the whole round trip.
+            let back: Vec<_> = std::iter::from_fn(|| b.media.next(Instant::now())).collect();
+            if back.is_empty() {
+                tokio::time::advance(Duration::from_millis(33)).await;
+                continue;
+            }
+            tokio::time::advance(Duration::from_millis(round)).await;
+            for outgoing in back {
+                if let Outgoing::Rtcp(packets) = outgoing {
+                    a.media.take_rtcp(&packets, Instant::now());
+                }
+            }
+        }
+        let rtt = b.stats().rtt.expect("it was asked for");
+        assert!(
+            rtt.abs_diff(Duration::from_millis(round)) < Duration::from_millis(1),
+            "{rtt:?}"
+        );
+        a.sender.try_send(frame(codec, 200, 500, 0));
+        a.flush(&b, |_| true);
+        a.sender.try_send(frame(codec, 201, 500, 0));
+        a.flush(&b, |_| false);
+        b.flush(&a, |_| false);
+        let deadline = b.media.deadline(false).unwrap() - Instant::now();
+        assert!(
+            deadline.abs_diff(wanted) < Duration::from_millis(2),
+            "{codec} {round}: {deadline:?}"
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
 //! The stack's end of a track.
 
 use super::{IncomingFrame, MAX_QUEUED_BYTES, MAX_QUEUED_FRAMES, OutgoingFrame, Shared};
-use crate::{Mark, MediaKind, lock};
+use crate::{Bitrate, Mark, MediaKind, lock};
 use std::sync::Arc;
 
 /// A stack's end of a transceiver's sender and receiver. Clones are the same end, and equal.
@@ -41,6 +41,17 @@ impl TrackPort {
     /// Audio or video.
     pub fn kind(&self) -> MediaKind {
         self.0.kind
+    }
+
+    /// Whether there is somebody to send to.
+    pub fn is_sending(&self) -> bool {
+        matches!(*self.0.sending.borrow(), super::Sending::Codec(_))
+    }
+
+    /// The network carries this much of the track; see
+    /// [`TrackSender::available_bitrate`](super::TrackSender::available_bitrate).
+    pub fn set_available_bitrate(&self, available: Option<Bitrate>) {
+        lock(&self.0.outgoing).available = available;
     }
 
     /// Takes the next frame to send. It counts as sent: an engine that cannot send it says so with

@@ -19,10 +19,19 @@ use visavis_core::{
 /// A keyframe that is asked for comes at most this often, however often it is asked for.
 const KEYFRAME_INTERVAL: Duration = Duration::from_millis(200);
 
+/// Of what the network carries the encoder gets this share, in percent: the rest is headers, and room to miss it by.
+const ENCODED_PERCENT: u64 = 90;
+
+/// Whatever the network carries, an encoder gets this, if it may have it: below there is no picture.
+const MIN_BITRATE: Bitrate = Bitrate::from_bps(50_000);
+
+/// Smaller changes are not worth telling the encoder of.
+const MIN_CHANGE_PERCENT: u64 = 4;
+
 /// How [`send_video`] works.
 #[derive(Debug, Clone, Copy)]
 pub struct VideoSend {
-    /// Bitrate and frame rate to encode for.
+    /// Bitrate, at most, and frame rate to encode for.
     pub settings: VideoSettings,
     /// Time 0 of the source. Sound and picture that belong together have the same.
     pub start: Instant,
@@ -154,7 +163,8 @@ impl VideoSender {
         running
     }
 
-    /// Changes the bitrate from the next frame on.
+    /// Changes the bitrate from the next frame on. It is the most that the encoder aims at: what the network carries may
+    /// be less.
     pub fn set_bitrate(&self, bitrate: Bitrate) {
         lock(&self.settings).bitrate = bitrate;
     }
@@ -281,7 +291,10 @@ impl Encode {
                 lock(&link.stats).idle += 1;
                 continue;
             };
-            let wanted = *lock(&settings);
+            let mut wanted = *lock(&settings);
+            let active = encoder.as_ref().map(|(_, bitrate, _)| *bitrate);
+            wanted.bitrate = target(wanted.bitrate, sender.available_bitrate(), active);
+            lock(&link.stats).target = Some(wanted.bitrate);
             let mut current = match encoder.take() {
                 Some((active, bitrate, mut current)) if active == codec => {
                     if bitrate != wanted.bitrate
@@ -326,5 +339,41 @@ impl Encode {
             stats.keyframes += u64::from(taken && encoded.keyframe);
             stats.bytes += if taken { bytes } else { 0 };
         }
+    }
+}
+
+/// What the encoder is to aim at: what was set, unless the network carries less.
+fn target(set: Bitrate, available: Option<Bitrate>, active: Option<Bitrate>) -> Bitrate {
+    let carried = available.map(|available| Bitrate::from_bps(available.bps() * ENCODED_PERCENT / 100));
+    let target = carried.map_or(set, |carried| carried.max(MIN_BITRATE).min(set));
+    let is_near = |active: &Bitrate| {
+        *active <= set && active.bps().abs_diff(target.bps()) * 100 < active.bps() * MIN_CHANGE_PERCENT
+    };
+    if target == set {
+        return set;
+    }
+    active.filter(is_near).unwrap_or(target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_target_follows_the_network_within_bounds() {
+        let kbps = |n: u64| Bitrate::from_bps(n * 1_000);
+        assert_eq!(target(kbps(1_500), None, None), kbps(1_500));
+        assert_eq!(target(kbps(1_500), Some(kbps(5_000)), None), kbps(1_500));
+        assert_eq!(target(kbps(1_500), Some(kbps(500)), Some(kbps(1_500))), kbps(450));
+        // Not for a few per cent, but up to what was set.
+        assert_eq!(target(kbps(1_500), Some(kbps(510)), Some(kbps(450))), kbps(450));
+        assert_eq!(
+            target(kbps(1_500), Some(kbps(1_700)), Some(kbps(1_490))),
+            kbps(1_500)
+        );
+        assert_eq!(target(kbps(300), Some(kbps(340)), Some(kbps(310))), kbps(300));
+        // Never below the floor, but for one that was set below it.
+        assert_eq!(target(kbps(1_500), Some(kbps(0)), None), MIN_BITRATE);
+        assert_eq!(target(kbps(30), Some(kbps(0)), None), kbps(30));
     }
 }

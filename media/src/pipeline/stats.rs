@@ -3,7 +3,7 @@
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::time::Duration;
-use visavis_core::Codec;
+use visavis_core::{Bitrate, Codec};
 
 /// How long something took, over a whole call, in bounded memory.
 #[derive(Debug, Clone)]
@@ -60,6 +60,8 @@ pub struct VideoSendStats {
     pub keyframes: u64,
     /// Bytes that the track took.
     pub bytes: u64,
+    /// What the encoder aims at now: what was set, or less if the network carries less.
+    pub target: Option<Bitrate>,
     /// How long encoding took.
     pub encoding: Latency,
 }

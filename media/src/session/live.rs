@@ -1,6 +1,7 @@
 //! Figures of a running way that cost nothing to look at.
 
 use std::time::Duration;
+use visavis_core::Bitrate;
 
 /// What one side has sent and the other one got, up to now. Copied from counters: a terminal may ask for each picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -17,6 +18,8 @@ pub struct LiveFigures {
     pub bytes_sent: u64,
     /// Keyframes that were sent.
     pub keyframes: u64,
+    /// What the encoder of the pictures aims at: what was set, or less if the network carries less.
+    pub target: Option<Bitrate>,
     /// How old the last picture was when it was decoded.
     pub capture_to_decode: Option<Duration>,
     /// Packets of sound that the stack took.

@@ -50,6 +50,8 @@ pub struct VideoWay {
     pub numbers_in_order: Option<bool>,
     /// Bits a second of what was sent, without headers.
     pub bitrate_bps: Option<u64>,
+    /// Bits a second that the encoder aims at in the end: what was set, or less if the network carries less.
+    pub target_bitrate_bps: Option<u64>,
     /// Keyframes that were sent.
     pub keyframes: u64,
     /// RTP packets.

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 use tokio::sync::mpsc;
-use visavis_core::{Codec, Direction, RtpStats, Side, track::MAX_REORDER_TIME};
+use visavis_core::{
+    Codec, Direction, RtpStats, Side,
+    track::{MAX_SOUND_WAIT, patience},
+};
 use visavis_tests::{
     World,
     frames::Plan,
@@ -81,8 +84,9 @@ async fn lossy(world: &World, path: Path, seed: u64) {
         assert!(share > wanted, "{codec} of the {side}: {share:.4} arrived");
         // A picture may wait for one before it, and then for what it lacks itself.
         let patience = match codec {
-            Codec::Opus => MAX_REORDER_TIME,
-            _ => MAX_REORDER_TIME * 3 / 2,
+            Codec::Opus => MAX_SOUND_WAIT,
+            // Some stack waits three round trips, whatever it is told.
+            _ => (patience(Some(path.one_way * 2)) * 3 / 2).max(path.one_way * 2 * 4),
         };
         assert!(
             watched.held <= patience + SLACK,
@@ -95,6 +99,7 @@ async fn lossy(world: &World, path: Path, seed: u64) {
         let RtpStats {
             retransmitted_packets_sent,
             nacks_received,
+            packets_sent,
             ..
         } = sent.rtp;
         let told = [retransmitted_packets_sent, nacks_received];
@@ -103,6 +108,15 @@ async fn lossy(world: &World, path: Path, seed: u64) {
             "the {side} has sent nothing again, or does not count it: {:?}",
             sent.rtp
         );
+        // Once for each that is lost, and for those that are lost again; not as often as one can ask in a round trip.
+        if let (Some(again), Some(all)) = (retransmitted_packets_sent, packets_sent) {
+            let lost = all as f64 * path.loss;
+            println!(
+                "{}: the {side} sent {again} packets again of about {lost:.0} lost",
+                world.stacks
+            );
+            assert!((again as f64) < 2.5 * lost, "{again} sent again of {lost:.0}");
+        }
     }
     ping(&call.call.a, &call.call.b).await;
     call.close().await;
@@ -128,4 +142,14 @@ pub(super) async fn loss_5_percent(world: World) {
     for seed in [5, 6] {
         lossy(&world, path, seed).await;
     }
+}
+
+/// By satellite: what is lost is asked for about once a round trip, and there is time for the answer.
+pub(super) async fn loss_on_a_long_path(world: World) {
+    let path = Path {
+        loss: 0.02,
+        one_way: Duration::from_millis(300),
+        pictures: 0.97,
+    };
+    lossy(&world, path, 7).await;
 }

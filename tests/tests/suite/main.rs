@@ -2,6 +2,7 @@
 //!
 //! Each test is named `case::offerer:answerer::network`, such as `trickle::str0m:webrtc-rs::memory`.
 
+mod bandwidth;
 mod channel_rules;
 mod channels;
 mod connect;
@@ -178,6 +179,7 @@ fn cases() -> Vec<Case> {
         lossy {
             loss_1_percent on Memory,
             loss_5_percent on Memory,
+            loss_on_a_long_path on Memory,
         }
         tracks {
             removed_and_added_20_times follows ["RTCPeerConnection-removeTrack.https.html"],
@@ -196,6 +198,11 @@ fn cases() -> Vec<Case> {
             decoded_at_5_percent_loss on Memory,
             recovers_by_a_keyframe on Memory,
             media_in_every_call,
+        }
+        bandwidth {
+            a_bottleneck on Memory,
+            a_bottleneck_with_a_long_queue on Memory,
+            a_clean_path_is_not_limited on Memory,
         }
         files {
             big_buck_bunny_frame_for_frame on Memory,

@@ -132,6 +132,7 @@ impl Video {
     pub(super) fn live(&self, live: &mut LiveFigures) {
         self.sender.counted(|sent| {
             (live.captured, live.bytes_sent, live.keyframes) = (sent.captured, sent.bytes, sent.keyframes);
+            live.target = sent.target;
         });
         self.receiver.counted(|received| {
             (live.decoded, live.capture_to_decode) = (received.decoded, received.last_capture_to_decode);
@@ -169,6 +170,7 @@ impl Video {
             }),
             numbers_in_order: checked.map(|r| r.repeated + r.backwards + r.restarts == 0),
             bitrate_bps: bitrate(sent.bytes, Duration::from_secs_f64(seconds)),
+            target_bitrate_bps: sent.target.map(visavis_core::Bitrate::bps),
             keyframes: sent.keyframes,
             rtp: PacketCounts::default(),
         }
