@@ -15,7 +15,7 @@ fn calls_with_what_is_installed() {
     let child = Command::new("python3")
         .args([script, "--check", "--within", "100", "--kinds", "data"])
         .args(peers.as_flattened())
-        .arg(env!("CARGO_BIN_EXE_visavis"))
+        .arg(crate::program())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -21,7 +21,7 @@ mod terminal;
 mod two_terminals;
 
 use std::{
-    fs,
+    env, fs,
     io::{BufRead, BufReader},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
@@ -33,9 +33,14 @@ use std::{
 /// What runs longer than this hangs.
 const DEADLINE: Duration = Duration::from_secs(120);
 
+/// The program under test: `VISAVIS_PROGRAM`, a build with other features, or the one built with this test.
+fn program() -> PathBuf {
+    env::var_os("VISAVIS_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_visavis").into(), PathBuf::from)
+}
+
 /// Runs `visavis`, away from any terminal and with nothing of the environment that changes its output.
 fn visavis(args: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_visavis"));
+    let mut command = Command::new(program());
     command
         .args(args.split_ascii_whitespace())
         .env("COLUMNS", "100")
@@ -53,8 +58,7 @@ impl pty::Pty {
     /// `visavis` in a terminal of so many columns and rows, which answers what it is asked.
     fn spawn(args: &str, size: (u16, u16), env: &[(&str, &str)]) -> Self {
         let args: Vec<_> = args.split_ascii_whitespace().collect();
-        let program = std::path::Path::new(env!("CARGO_BIN_EXE_visavis"));
-        Self::start(program, &args, size, env, true)
+        Self::start(&program(), &args, size, env, true)
     }
 }
 

@@ -336,9 +336,9 @@ fn a_terminal_that_does_not_read_does_not_hold_up_the_call() {
 
 #[test]
 fn a_terminal_that_does_not_answer_will_do() {
-    let program = Path::new(env!("CARGO_BIN_EXE_visavis"));
+    let program = crate::program();
     for answers in [true, false] {
-        let pty = Pty::start(program, &[], SMALL, &[], answers);
+        let pty = Pty::start(&program, &[], SMALL, &[], answers);
         // Before the program listens.
         pty.send("s");
         pty.wait_for("press c to call");
