@@ -5,7 +5,7 @@ use crate::{
     pty::{DEADLINE, Pty, find},
 };
 use rustix::process::Signal;
-use std::{fs, path::Path, time::Duration};
+use std::{fs, time::Duration};
 use tokio::time::Instant;
 use vt100::{Cell, Color, Screen};
 

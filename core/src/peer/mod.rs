@@ -244,6 +244,14 @@ impl Shared {
         }
     }
 
+    /// Changes a state and tells of it as one step: whoever has seen the state has the event.
+    fn publish<T: Copy>(&self, state: &watch::Sender<T>, to: T, event: fn(T) -> PeerEvent) {
+        state.send_modify(|state| {
+            *state = to;
+            self.emit(&event(to));
+        });
+    }
+
     fn end_events(&self) {
         let mut subscribers = lock(&self.subscribers);
         if matches!(*subscribers, Subscribers::Live(_)) {

@@ -92,8 +92,7 @@ impl Owner {
             *lock(&self.shared.failure) = Some("ICE found no pair that works".to_owned());
         }
         self.recovery.ice_is(state, self.dtls == DtlsState::Connected);
-        self.shared.ice.send_replace(state);
-        self.shared.emit(&PeerEvent::IceState(state));
+        self.shared.publish(&self.shared.ice, state, PeerEvent::IceState);
         self.update_connection();
     }
 
@@ -131,8 +130,8 @@ impl Owner {
         *lock(&self.shared.failure) = Some(reason);
         self.ice = IceState::Failed;
         self.recovery.ice_is(IceState::Failed, false);
-        self.shared.ice.send_replace(IceState::Failed);
-        self.shared.emit(&PeerEvent::IceState(IceState::Failed));
+        self.shared
+            .publish(&self.shared.ice, IceState::Failed, PeerEvent::IceState);
         self.update_connection();
     }
 
@@ -162,22 +161,22 @@ impl Owner {
             if state == ConnectionState::Connected {
                 *lock(&self.shared.failure) = None;
             }
-            self.shared.connection.send_replace(state);
-            self.shared.emit(&PeerEvent::ConnectionState(state));
+            self.shared
+                .publish(&self.shared.connection, state, PeerEvent::ConnectionState);
         }
     }
 
     pub(super) fn signaling_is(&self, state: SignalingState) {
         if *self.shared.signaling.borrow() != state {
-            self.shared.signaling.send_replace(state);
-            self.shared.emit(&PeerEvent::SignalingState(state));
+            self.shared
+                .publish(&self.shared.signaling, state, PeerEvent::SignalingState);
         }
     }
 
     pub(super) fn gathering_is(&self, state: GatheringState) {
         if *self.shared.gathering.borrow() != state {
-            self.shared.gathering.send_replace(state);
-            self.shared.emit(&PeerEvent::GatheringState(state));
+            self.shared
+                .publish(&self.shared.gathering, state, PeerEvent::GatheringState);
         }
     }
 
