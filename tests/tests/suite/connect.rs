@@ -196,7 +196,7 @@ pub(super) async fn end_of_candidates(world: World) {
             })
             .into_iter()
             .collect();
-        assert_eq!(order, "g.ce");
+        assert_eq!(order, "g.ec");
     }
 }
 

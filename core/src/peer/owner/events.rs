@@ -18,9 +18,10 @@ impl Owner {
             // Otherwise it is that of an offer that was rolled back since.
             EngineEvent::GatheringComplete if self.jsep.local().is_some() => {
                 self.shared.hub.timeline.mark(Mark::GatheringComplete);
-                self.gathering_is(GatheringState::Complete);
+                // The end of the candidates comes before the state that says there are no more.
                 self.shared
                     .emit(&PeerEvent::Candidate(Candidate::end(self.local_ufrag.clone())));
+                self.gathering_is(GatheringState::Complete);
             }
             EngineEvent::GatheringComplete => {}
             EngineEvent::Ice(state) => self.ice_is(state),
