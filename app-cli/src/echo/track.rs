@@ -5,16 +5,21 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use visavis_core::{IncomingFrame, MediaKind, OutgoingFrame, TrackReceiver, TrackSender};
 
 /// A request for a keyframe that comes while no frames do is seen within this time.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// The first frame may be here before core has heard that DTLS is up. It waits for that, but not for ever: some tracks are
+/// only received.
+const START: Duration = Duration::from_secs(1);
+
 /// Sends back what arrives until the track ends. Requests for keyframes go the other way.
 pub(super) async fn echo(receiver: TrackReceiver, sender: TrackSender, counts: &Counts) {
     let video = receiver.kind() == MediaKind::Video;
     let mut gate = Gate::default();
+    let mut started = false;
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -26,6 +31,9 @@ pub(super) async fn echo(receiver: TrackReceiver, sender: TrackSender, counts: &
             _ = look.tick(), if video => None,
         };
         if let Some(frame) = frame {
+            if !std::mem::replace(&mut started, true) {
+                let _ = timeout(START, sender.ready()).await;
+            }
             let sent = (!video || gate.lets_through(&frame)) && send(&sender, &frame);
             if sent {
                 gate.sent(&frame);
