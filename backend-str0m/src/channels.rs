@@ -1,7 +1,6 @@
 //! Data channels: str0m's ids on one side, core's ports on the other.
 
 use crate::{convert, driven::Driven, empty};
-use std::time::Duration;
 use str0m::{
     Rtc,
     channel::{ChannelConfig, ChannelData, ChannelId},
@@ -11,11 +10,11 @@ use visavis_core::{ChannelPort, ChannelState, EventSink, Flow, Mark, Message};
 /// What `RtcConfig` allows to be buffered in SCTP; a message that does not fit is refused.
 pub(crate) const MAX_IN_SCTP: usize = 512 * 1024;
 
-/// How much is kept in SCTP on a short path: its cost for each packet grows with what is in flight.
-const SHORT_PATH_TARGET: usize = 128 * 1024;
+/// SCTP has so many windows: what is in flight, and what follows without a gap.
+const WINDOWS: usize = 4;
 
-/// A path with a longer round trip than this needs more in flight to be filled.
-const SHORT_PATH: Duration = Duration::from_millis(10);
+/// SCTP's cost is by chunk, so a message counts as this much at least, in bytes.
+const LEAST: usize = 1024;
 
 /// The first stream id that a carrier takes; they count down from here.
 const CARRIER_STREAM: u16 = 65_534;
@@ -185,8 +184,9 @@ impl Channels {
         self.entries.iter().any(|e| e.port.is_paused())
     }
 
-    /// Moves messages into SCTP while there is room, one a channel in turn, and closes what is to be closed.
-    pub(crate) fn pump(&mut self, driven: &mut Driven, rtt: Option<Duration>) {
+    /// Moves messages into SCTP while there is room, one a channel in turn, and closes what is to be closed. `window`:
+    /// how much may be in flight.
+    pub(crate) fn pump(&mut self, driven: &mut Driven, window: Option<usize>) {
         self.waiting.retain(|port| {
             let closes = matches!(port.state(), ChannelState::Closing | ChannelState::Closed);
             if closes {
@@ -202,13 +202,9 @@ impl Channels {
         if !self.entries.iter().any(busy) {
             return;
         }
-        let target = match rtt {
-            Some(rtt) if rtt > SHORT_PATH => MAX_IN_SCTP,
-            _ => SHORT_PATH_TARGET,
-        };
         driven.with(|rtc| {
             let outstanding = self.refresh(rtc);
-            self.write(rtc, outstanding, target);
+            self.write(rtc, outstanding, window);
             for entry in self.entries.iter_mut().filter(|e| e.open && !e.closing) {
                 // SCTP itself would wait for the acknowledgements, but str0m calls the channel closed at once.
                 if entry.port.wants_close() && entry.port.in_stack() == 0 {
@@ -230,7 +226,7 @@ impl Channels {
         outstanding
     }
 
-    fn write(&mut self, rtc: &mut Rtc, mut outstanding: usize, target: usize) {
+    fn write(&mut self, rtc: &mut Rtc, mut outstanding: usize, window: Option<usize>) {
         let count = self.entries.len();
         let mut idle = 0;
         // Ends when no channel has a message, or at the first that does not fit: it is first the next time, so
@@ -248,6 +244,10 @@ impl Channels {
                 continue;
             };
             let length = length.max(empty::TOKEN_LEN);
+            let target = match window {
+                Some(window) => (WINDOWS * window * length.min(LEAST) / LEAST).min(MAX_IN_SCTP),
+                None => MAX_IN_SCTP,
+            };
             let fits = outstanding + length <= target || outstanding < target / 2;
             if !fits || outstanding + length > MAX_IN_SCTP {
                 return;

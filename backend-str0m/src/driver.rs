@@ -1,7 +1,7 @@
 //! The task that owns a peer's `Rtc`, sockets and timers.
 
 use crate::{
-    channels::Channels,
+    channels::{Channels, MAX_IN_SCTP},
     convert,
     driven::{Driven, Occurrence},
     dtls, error,
@@ -38,6 +38,11 @@ const MAX_HELD: usize = 64;
 
 /// str0m may ask for time to pass at once, again and again; after this many in a row the task sleeps a little.
 const IMMEDIATE_TIMEOUTS: usize = 4;
+
+/// How much may be under way for each millisecond there and back, in bytes: within a machine, and elsewhere, where it is
+/// more than 1 Gbit/s.
+const NEAR_WINDOW: usize = 16 * 1024;
+const FAR_WINDOW: usize = 128 * 1024;
 
 /// How long the goodbye may take to leave.
 const GOODBYE: Duration = Duration::from_millis(50);
@@ -326,7 +331,8 @@ impl Driver {
 
     fn receive(&mut self, destination: SocketAddr, buffers: &Buffers) {
         let now = Instant::now();
-        for (source, datagram) in buffers.datagrams() {
+        let mut datagrams = buffers.datagrams().peekable();
+        while let Some((source, datagram)) = datagrams.next() {
             self.sockets.counters.packets_received += 1;
             self.sockets.counters.bytes_received += datagram.len() as u64;
             let Ok(receive) = Receive::new(Protocol::Udp, source, destination, datagram) else {
@@ -361,10 +367,14 @@ impl Driver {
                     continue;
                 }
                 self.gate.set_closed(behind);
+                self.gate.set_reading(datagrams.peek().is_some());
             }
             self.tracks.arrived(datagram, now);
             self.driven.input(input);
             self.handle_events();
+        }
+        if self.gate.set_reading(false) {
+            self.driven.timeout(now.into_std());
         }
     }
 
@@ -412,8 +422,9 @@ impl Driver {
                 self.handle_events();
             }
         }
-        let rtt = self.rtt();
-        self.channels.pump(&mut self.driven, rtt);
+        let window = self.window();
+        self.gate.set_window(window);
+        self.channels.pump(&mut self.driven, window);
         let more = self.tracks.pump(&mut self.driven);
         self.handle_events();
         let selected = self
@@ -527,6 +538,17 @@ impl Driver {
             self.tracks.deadline(),
         ];
         deadlines.into_iter().flatten().fold(wake, Instant::min)
+    }
+
+    /// How much of a data channel's may be under way, if that is bounded: SCTP's cost for each packet grows with it.
+    fn window(&self) -> Option<usize> {
+        let (local, remote) = self.selected?;
+        // Within a machine the time there and back is that of the two programs.
+        let is_near = local.ip() == remote.ip() || remote.ip().is_loopback();
+        let each_ms = if is_near { NEAR_WINDOW } else { FAR_WINDOW };
+        let round_trip = self.rtt().unwrap_or_default().max(Duration::from_millis(1));
+        let window = (round_trip.as_secs_f64() * 1e3 * each_ms as f64) as usize;
+        (window < MAX_IN_SCTP).then_some(window)
     }
 
     fn rtt(&self) -> Option<Duration> {

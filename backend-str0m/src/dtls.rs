@@ -236,7 +236,7 @@ struct Instance {
     /// A profile was negotiated that is not.
     refused: Option<DimplProfile>,
     gate: Arc<Gate>,
-    /// What is polled while the gate is closed.
+    /// What is polled, until the gate has looked at it.
     scratch: Vec<u8>,
     now: Instant,
 }
@@ -271,36 +271,6 @@ impl Instance {
         DtlsOutput::Connected
     }
 
-    /// The next output but for data that the gate keeps.
-    fn poll_gated<'a>(&mut self, buf: &'a mut [u8]) -> DtlsOutput<'a> {
-        self.scratch.resize(buf.len(), 0);
-        loop {
-            return match self.dtls.poll_output(&mut self.scratch) {
-                DtlsOutput::ApplicationData(packet) => match self.gate.pass(packet, buf) {
-                    Some(len) => DtlsOutput::ApplicationData(&buf[..len]),
-                    None => continue,
-                },
-                DtlsOutput::Packet(packet) => {
-                    let out = &mut buf[..packet.len()];
-                    out.copy_from_slice(packet);
-                    DtlsOutput::Packet(out)
-                }
-                DtlsOutput::PeerCert(der) => {
-                    let out = &mut buf[..der.len()];
-                    out.copy_from_slice(der);
-                    DtlsOutput::PeerCert(out)
-                }
-                DtlsOutput::Connected => self.connected(),
-                DtlsOutput::KeyingMaterial(keys, profile) => DtlsOutput::KeyingMaterial(keys, profile),
-                DtlsOutput::BufferTooSmall { needed } => DtlsOutput::BufferTooSmall { needed },
-                DtlsOutput::CloseNotify => DtlsOutput::CloseNotify,
-                DtlsOutput::Timeout(at) => DtlsOutput::Timeout(at),
-                // dimpl has no other.
-                _ => continue,
-            };
-        }
-    }
-
     fn check(&self) -> Result<(), DtlsImplError> {
         match self.refused {
             None => Ok(()),
@@ -332,12 +302,37 @@ impl DtlsInstance for Instance {
         if let Some(len) = self.gate.take_due(buf) {
             return DtlsOutput::ApplicationData(&buf[..len]);
         }
-        if self.gate.is_closed() {
-            return self.poll_gated(buf);
+        if let Some(acknowledgement) = self.gate.take_acknowledgement()
+            && let Err(e) = self.dtls.send_application_data(&acknowledgement)
+        {
+            // SCTP acknowledges again.
+            tracing::debug!(error = %e, "an acknowledgement is not sent");
         }
-        match self.dtls.poll_output(buf) {
-            DtlsOutput::Connected => self.connected(),
-            output => output,
+        self.scratch.resize(buf.len(), 0);
+        loop {
+            return match self.dtls.poll_output(&mut self.scratch) {
+                DtlsOutput::ApplicationData(packet) => match self.gate.pass(packet, buf) {
+                    Some(len) => DtlsOutput::ApplicationData(&buf[..len]),
+                    None => continue,
+                },
+                DtlsOutput::Packet(packet) => {
+                    let out = &mut buf[..packet.len()];
+                    out.copy_from_slice(packet);
+                    DtlsOutput::Packet(out)
+                }
+                DtlsOutput::PeerCert(der) => {
+                    let out = &mut buf[..der.len()];
+                    out.copy_from_slice(der);
+                    DtlsOutput::PeerCert(out)
+                }
+                DtlsOutput::Connected => self.connected(),
+                DtlsOutput::KeyingMaterial(keys, profile) => DtlsOutput::KeyingMaterial(keys, profile),
+                DtlsOutput::BufferTooSmall { needed } => DtlsOutput::BufferTooSmall { needed },
+                DtlsOutput::CloseNotify => DtlsOutput::CloseNotify,
+                DtlsOutput::Timeout(at) => DtlsOutput::Timeout(at),
+                // dimpl has no other.
+                _ => continue,
+            };
         }
     }
 
@@ -349,6 +344,9 @@ impl DtlsInstance for Instance {
 
     fn send_application_data(&mut self, data: &[u8]) -> Result<usize, DtlsImplError> {
         self.check()?;
+        if self.gate.defer(data) {
+            return Ok(data.len());
+        }
         let Some(mended) = empty::mend(data) else {
             return self.dtls.send_application_data(data);
         };

@@ -4,6 +4,10 @@
 //! bounded, and the remote SCTP, without acknowledgements, stops when its window is full. What acknowledges our own
 //! data passes: else two peers that are both behind would wait for each other for ever. Not before DTLS, where it cannot
 //! be told apart, and where what waited would come out too late for DTLS's own protection against replay.
+//!
+//! Acknowledgements are changed on their way, for SCTP's cost grows with what is in flight and with each of them: those that
+//! come allow no more than the path needs, and those that go wait for the last datagram of a read, for the last one says
+//! all that the others did.
 
 use crate::sctp::{HEADER, HEARTBEAT, HEARTBEAT_ACK, SACK, chunks, pad, seal};
 use std::{
@@ -15,6 +19,12 @@ use std::{
 /// So many packets wait; more are dropped, and SCTP sends them again. About what SCTP's window of 1 MiB lets a peer
 /// send.
 const MAX_HELD: usize = 1024;
+
+/// So many acknowledgements are left out in a row, at most: the remote peer goes on while we read.
+const MAX_DEFERRED: usize = 8;
+
+/// The length of a SACK chunk without gaps and duplicates (RFC 9260 §3.3.4).
+const PLAIN_SACK: usize = 16;
 
 thread_local! {
     static NEW: RefCell<Option<Arc<Gate>>> = const { RefCell::new(None) };
@@ -30,6 +40,13 @@ struct State {
     held: VecDeque<Box<[u8]>>,
     /// What may go to SCTP now.
     due: VecDeque<Box<[u8]>>,
+    /// More datagrams follow at once.
+    reading: bool,
+    /// Our last acknowledgement, which the next one replaces, and how many it stands for.
+    acknowledgement: Option<Box<[u8]>>,
+    deferred: usize,
+    /// At most so many bytes of ours may be under way.
+    window: Option<usize>,
 }
 
 impl Gate {
@@ -57,6 +74,37 @@ impl Gate {
         !self.lock().held.is_empty()
     }
 
+    /// More datagrams follow at once, or none does. Returns whether an acknowledgement is left, which goes when DTLS is
+    /// next polled.
+    pub(crate) fn set_reading(&self, reading: bool) -> bool {
+        let mut state = self.lock();
+        state.reading = reading;
+        !reading && state.acknowledgement.is_some()
+    }
+
+    /// Whether a packet of ours waits: one that acknowledges and nothing else, while more is read.
+    pub(crate) fn defer(&self, packet: &[u8]) -> bool {
+        if !is_plain_acknowledgement(packet) {
+            return false;
+        }
+        let mut state = self.lock();
+        let defers = state.reading && state.deferred < MAX_DEFERRED;
+        state.deferred = if defers { state.deferred + 1 } else { 0 };
+        // This one says all that an earlier one did.
+        state.acknowledgement = defers.then(|| packet.into());
+        defers
+    }
+
+    /// The acknowledgement that waited, once nothing more is read.
+    pub(crate) fn take_acknowledgement(&self) -> Option<Box<[u8]>> {
+        let mut state = self.lock();
+        if state.reading {
+            return None;
+        }
+        state.deferred = 0;
+        state.acknowledgement.take()
+    }
+
     /// Lets the oldest packet go to SCTP when DTLS is next polled. Returns whether there was one.
     pub(crate) fn release(&self) -> bool {
         let mut state = self.lock();
@@ -66,7 +114,13 @@ impl Gate {
         any
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
+    /// Limits what of ours is under way, in bytes: SCTP itself has no such setting, but asks the remote peer how much it
+    /// may send (RFC 9260 §6.2.1), and the answers come through here.
+    pub(crate) fn set_window(&self, window: Option<usize>) {
+        self.lock().window = window;
+    }
+
+    fn is_closed(&self) -> bool {
         let state = self.lock();
         state.closed || !state.held.is_empty()
     }
@@ -77,10 +131,22 @@ impl Gate {
         copy(&packet, out)
     }
 
-    /// A packet came to the closed gate: writes what may go to SCTP into `out`, and returns its length.
+    /// A packet came: writes what may go to SCTP into `out`, and returns its length.
     ///
-    /// What passes is only what acknowledges, and the question whether we live. All else keeps its order.
+    /// What passes a closed gate is only what acknowledges, and the question whether we live. All else keeps its order.
     pub(crate) fn pass(&self, packet: &[u8], out: &mut [u8]) -> Option<usize> {
+        let len = if self.is_closed() {
+            self.pass_closed(packet, out)?
+        } else {
+            copy(packet, out)?
+        };
+        if let Some(window) = self.lock().window {
+            narrow(&mut out[..len], window);
+        }
+        Some(len)
+    }
+
+    fn pass_closed(&self, packet: &[u8], out: &mut [u8]) -> Option<usize> {
         let passes = |chunk: &&[u8]| matches!(chunk[0], SACK | HEARTBEAT | HEARTBEAT_ACK);
         if chunks(packet).all(|chunk| passes(&chunk)) {
             return copy(packet, out);
@@ -108,6 +174,26 @@ impl Gate {
 fn copy(packet: &[u8], out: &mut [u8]) -> Option<usize> {
     out.get_mut(..packet.len())?.copy_from_slice(packet);
     Some(packet.len())
+}
+
+/// Whether a packet has one SACK without gaps and duplicates, and nothing else. One that tells of a gap counts: a sender
+/// repeats what three of them miss (RFC 9260 §7.2.4).
+fn is_plain_acknowledgement(packet: &[u8]) -> bool {
+    packet.len() == HEADER + PLAIN_SACK
+        && matches!(packet[HEADER..], [SACK, _, 0, length, ..] if length as usize == PLAIN_SACK)
+}
+
+/// Lets an acknowledgement allow `window` bytes at most.
+fn narrow(packet: &mut [u8], window: usize) {
+    if packet.len() < HEADER + PLAIN_SACK || packet[HEADER] != SACK {
+        return;
+    }
+    let window = (window as u32).to_be_bytes();
+    let credit = &mut packet[HEADER + 8..HEADER + 12];
+    if *credit > window[..] {
+        credit.copy_from_slice(&window);
+        seal(packet);
+    }
 }
 
 /// The packet with some of its chunks.
@@ -170,6 +256,7 @@ mod tests {
     #[test]
     fn a_packet_with_both_is_taken_apart() {
         let gate = Gate::default();
+        gate.set_closed(true);
         assert_eq!(
             pass(&gate, &packet(&[SACK, DATA, HEARTBEAT, DATA])),
             Some(packet(&[SACK, HEARTBEAT]))
@@ -178,9 +265,60 @@ mod tests {
         assert_eq!(due(&gate), Some(packet(&[DATA, DATA])));
     }
 
+    fn sack(credit: u32) -> Vec<u8> {
+        let mut packet = vec![7; HEADER];
+        packet.extend_from_slice(&[SACK, 0, 0, 16, 1, 2, 3, 4]);
+        packet.extend_from_slice(&credit.to_be_bytes());
+        packet.extend_from_slice(&[0; 4]);
+        seal(&mut packet);
+        packet
+    }
+
+    #[test]
+    fn an_acknowledgement_allows_no_more_than_the_window() {
+        let gate = Gate::default();
+        assert_eq!(pass(&gate, &sack(1_000_000)), Some(sack(1_000_000)));
+        gate.set_window(Some(5_000));
+        for closed in [false, true] {
+            gate.set_closed(closed);
+            assert_eq!(pass(&gate, &sack(1_000_000)), Some(sack(5_000)));
+            assert_eq!(pass(&gate, &sack(4_000)), Some(sack(4_000)));
+        }
+        gate.set_closed(false);
+        assert_eq!(pass(&gate, &packet(&[DATA, DATA])), Some(packet(&[DATA, DATA])));
+    }
+
+    #[test]
+    fn of_a_burst_the_last_acknowledgement_goes() {
+        let gate = Gate::default();
+        assert!(!gate.defer(&sack(1)), "nothing more is read");
+        gate.set_reading(true);
+        assert!(gate.defer(&sack(2)) && gate.defer(&sack(3)));
+        assert!(!gate.defer(&packet(&[DATA])) && !gate.defer(&packet(&[SACK, SACK])));
+        assert_eq!(gate.take_acknowledgement(), None, "more is read");
+        assert!(gate.set_reading(false));
+        assert_eq!(gate.take_acknowledgement().as_deref(), Some(&sack(3)[..]));
+        assert!(!gate.set_reading(false));
+        // The last of the burst goes by itself.
+        gate.set_reading(true);
+        assert!(gate.defer(&sack(4)));
+        gate.set_reading(false);
+        assert!(!gate.defer(&sack(5)));
+        assert_eq!(gate.take_acknowledgement(), None);
+        // A long burst is acknowledged on the way.
+        gate.set_reading(true);
+        assert_eq!(
+            (0..3 * (MAX_DEFERRED + 1))
+                .filter(|n| !gate.defer(&sack(*n as u32)))
+                .count(),
+            3
+        );
+    }
+
     #[test]
     fn what_waits_is_bounded() {
         let gate = Gate::default();
+        gate.set_closed(true);
         for _ in 0..2 * MAX_HELD {
             assert_eq!(pass(&gate, &packet(&[DATA])), None);
         }
@@ -194,6 +332,7 @@ mod tests {
     #[test]
     fn malformed_packets_do_no_harm() {
         let gate = Gate::default();
+        gate.set_closed(true);
         for length in 0..40 {
             let mut malformed = packet(&[SACK, DATA, SACK]);
             malformed.truncate(length);
