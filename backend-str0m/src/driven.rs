@@ -67,7 +67,15 @@ impl Driven {
 
     /// A datagram came, or time has passed.
     pub(crate) fn input(&mut self, input: Input<'_>) {
-        let handled = self.with(|rtc| rtc.handle_input(input));
+        self.and_input(input, |_| {});
+    }
+
+    /// One mutation that an input follows at once, and all that follows from both.
+    pub(crate) fn and_input(&mut self, input: Input<'_>, mutate: impl FnOnce(&mut Rtc)) {
+        let handled = self.with(|rtc| {
+            mutate(rtc);
+            rtc.handle_input(input)
+        });
         if let Err(e) = handled {
             if error::is_fatal(&e) {
                 self.fail(e);
@@ -75,12 +83,6 @@ impl Driven {
                 tracing::debug!(error = %e, "a datagram was refused");
             }
         }
-    }
-
-    /// Makes packets of what was written, a frame an m-line. Returns why it could not, once a frame; then it is to be
-    /// called again for the others.
-    pub(crate) fn packetize(&mut self, now: Instant) -> Option<RtcError> {
-        self.with(|rtc| rtc.handle_input(Input::Timeout(now))).err()
     }
 
     /// When [`timeout`](Self::timeout) is due.

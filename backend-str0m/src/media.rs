@@ -1,8 +1,8 @@
 //! Tracks: core's frames on one side, str0m's m-lines on the other.
 //!
-//! str0m makes packets of frames and frames of packets, asks for lost ones (NACK) and sends them again (RTX). Here
-//! it is told which payload type a frame has, its bursts are bounded, and what it does not say is found out: that a
-//! frame was thrown away, what of the traffic was sent again, and that it has waited long enough.
+//! str0m makes frames of packets, asks for lost ones (NACK) and sends them again (RTX). Packets of frames are core's: that
+//! takes half of the instructions. Here bursts are bounded, and what str0m does not say is found out: that a frame was
+//! thrown away, what of the traffic was sent again, and that it has waited long enough.
 
 use crate::{
     bandwidth::Bandwidth,
@@ -11,17 +11,20 @@ use crate::{
     recovery::{self, Waiting},
     rtp::{self, Counts},
 };
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use bytes::Bytes;
+use std::{collections::VecDeque, time::Duration};
 use str0m::{
-    Rtc, RtcConfig, RtcError,
+    Input, Rtc, RtcConfig,
     format::{self, FormatParams},
-    media::{Frequency, KeyframeRequestKind, MediaData, MediaTime, Mid, Pt},
+    media::{Frequency, KeyframeRequestKind, MediaData, Mid, Pt},
     net::Transmit,
+    rtp::{RtpWrite, Ssrc},
     stats::{MediaEgressStats, MediaIngressStats, PeerStats},
 };
 use tokio::time::Instant;
 use visavis_core::{
     Bitrate, Codec, IncomingFrame, MediaKind, OutgoingFrame, Payload, RtpStats, TrackPort, congestion,
+    packetize::packetize,
     track::{MAX_FRAME_SIZE, patience},
 };
 
@@ -82,6 +85,8 @@ pub(crate) fn configure(config: RtcConfig) -> RtcConfig {
 pub(crate) struct Tracks {
     /// The most payload of a packet, in bytes.
     max_payload: usize,
+    /// Those of the frame that is being sent.
+    payloads: Vec<Bytes>,
     entries: Vec<Track>,
     /// The SSRCs that arrive, whose they are, and whether they repeat packets.
     arriving: Vec<(u32, usize, bool)>,
@@ -100,10 +105,10 @@ struct Track {
     format: Option<(Codec, Pt)>,
     /// Taken from the port, not yet written.
     next: Option<OutgoingFrame>,
-    /// The length of what is written and not yet packets.
-    written: Option<usize>,
     /// Our SSRC, once it is set up.
-    ssrc: Option<u32>,
+    ssrc: Option<Ssrc>,
+    /// The number of the next packet.
+    sequence: u64,
     /// Until when a keyframe request waits for its SSRC.
     request: Option<Instant>,
     /// The last timestamp received, unwrapped.
@@ -118,6 +123,7 @@ impl Tracks {
     pub(crate) fn new(max_payload: usize) -> Self {
         Self {
             max_payload,
+            payloads: Vec::new(),
             entries: Vec::new(),
             arriving: Vec::new(),
             repeating: Vec::new(),
@@ -157,7 +163,9 @@ impl Tracks {
                 if let Some(stream) = api.stream_tx_by_mid(track.mid, None) {
                     self.repeating.extend(stream.rtx().map(|ssrc| (*ssrc, index)));
                     // Once, for it empties the cache.
-                    if track.ssrc.replace(*stream.ssrc()) != Some(*stream.ssrc()) {
+                    if track.ssrc.replace(stream.ssrc()) != Some(stream.ssrc()) {
+                        // As random as the SSRC, and below the first wrap (RFC 3711 §3.3.1).
+                        track.sequence = u64::from(*stream.ssrc() & 0x7fff);
                         stream.set_rtx_cache(RESEND_PACKETS, RESEND_AGE, Some(RESEND_SHARE));
                     }
                 }
@@ -186,27 +194,12 @@ impl Tracks {
             return false;
         }
         let now = Instant::now();
-        driven.with(|rtc| {
+        // What was written leaves when time passes.
+        driven.and_input(Input::Timeout(now.into_std()), |rtc| {
             for track in &mut self.entries {
-                track.write(rtc, now, self.max_payload);
+                track.write(rtc, now, self.max_payload, &mut self.payloads);
             }
         });
-        // Each makes packets of one frame an m-line, and stops at a frame of which it can make none.
-        for _ in 0..=self.entries.len() {
-            let Some(e) = driven.packetize(now.into_std()) else {
-                break;
-            };
-            tracing::debug!(error = %e, "a frame cannot be sent");
-            if let RtcError::Packet(mid, ..) = e
-                && let Some(track) = self.entries.iter_mut().find(|track| track.mid == mid)
-                && let Some(length) = track.written.take()
-            {
-                track.port.not_sent(length);
-            }
-        }
-        for track in &mut self.entries {
-            track.written = None;
-        }
         true
     }
 
@@ -361,8 +354,8 @@ impl Track {
             port,
             format: None,
             next: None,
-            written: None,
             ssrc: None,
+            sequence: 0,
             request: None,
             ticks: None,
             gap: false,
@@ -381,21 +374,26 @@ impl Track {
         }
     }
 
-    fn write(&mut self, rtc: &mut Rtc, now: Instant, max_payload: usize) {
+    fn write(&mut self, rtc: &mut Rtc, now: Instant, max: usize, payloads: &mut Vec<Bytes>) {
         let Some(frame) = self.next.take() else {
             return;
         };
         let length = frame.payload.as_ref().len();
-        if fits(&frame, max_payload) && self.try_write(rtc, frame, now).is_some() {
-            self.written = Some(length);
-        } else {
+        if self.try_write(rtc, frame, now, max, payloads).is_none() {
             tracing::debug!(mid = %self.mid, length, "a frame cannot be sent");
             self.port.not_sent(length);
         }
     }
 
-    fn try_write(&mut self, rtc: &mut Rtc, frame: OutgoingFrame, now: Instant) -> Option<()> {
-        let OutgoingFrame { codec, payload, .. } = frame;
+    fn try_write(
+        &mut self,
+        rtc: &mut Rtc,
+        frame: OutgoingFrame,
+        now: Instant,
+        max: usize,
+        payloads: &mut Vec<Bytes>,
+    ) -> Option<()> {
+        let OutgoingFrame { codec, keyframe, .. } = frame;
         let pt = match self.format {
             Some((last, pt)) if last == codec => pt,
             _ => {
@@ -404,16 +402,35 @@ impl Track {
                 pt
             }
         };
-        rtc.direct_api().stream_tx_by_mid(self.mid, None)?;
-        // The low 32 bits go out as they are.
-        let time = MediaTime::new(frame.media_time.ticks, Frequency::new(frame.media_time.rate)?);
+        if !rtc.media(self.mid)?.direction().is_sending() {
+            return None;
+        }
         // A report about the future would be one of nothing.
         let captured = frame.captured.min(now).into_std();
-        let payload = match payload {
-            Payload::Arc(payload) => payload,
-            Payload::Bytes(payload) => Arc::from(&payload[..]),
+        let payload = match frame.payload {
+            Payload::Arc(payload) => Bytes::from_owner(payload),
+            Payload::Bytes(payload) => payload,
         };
-        rtc.writer(self.mid)?.write(pt, captured, time, payload).ok()
+        payloads.clear();
+        packetize(codec, payload, keyframe, max, payloads);
+        // A packet has a whole frame of sound, or none of it.
+        let last = payloads.len().checked_sub(1)?;
+        if payloads.iter().any(|payload| payload.len() > max) {
+            return None;
+        }
+        let mut api = rtc.direct_api();
+        let stream = api.stream_tx_by_mid(self.mid, None)?;
+        let is_video = codec.kind() == MediaKind::Video;
+        for (i, payload) in payloads.drain(..).enumerate() {
+            // The low 32 bits of the time go out as they are.
+            let time = frame.media_time.ticks as u32;
+            let packet = RtpWrite::new(pt, self.sequence.into(), time, captured, &payload[..])
+                .marker(is_video && i == last)
+                .nackable(is_video);
+            self.sequence += 1;
+            stream.write_rtp(packet);
+        }
+        Some(())
     }
 
     fn deliver(&mut self, data: MediaData) {
@@ -445,12 +462,6 @@ impl Track {
             payload: Payload::Arc(data.data),
         });
     }
-}
-
-/// Of what does not, str0m would say that it was sent, and send nothing, or two packets that are none.
-fn fits(frame: &OutgoingFrame, max_payload: usize) -> bool {
-    let length = frame.payload.as_ref().len();
-    length > 0 && (frame.codec != Codec::Opus || length <= max_payload)
 }
 
 /// Whether lost packets of the m-line are asked for.

@@ -14,7 +14,6 @@ mod describe;
 mod formats;
 mod line;
 pub(crate) mod lines;
-mod packetize;
 mod receive;
 mod send;
 mod tap;
@@ -23,7 +22,6 @@ mod tap;
 mod tests;
 
 pub(crate) use describe::{for_library, random};
-pub(crate) use packetize::MAX_PAYLOAD;
 pub(crate) use tap::interceptors;
 
 use crate::socket::lock;
@@ -57,6 +55,10 @@ use std::{
 };
 use tokio::{task::AbortHandle, time::Instant};
 use visavis_core::{Bitrate, MLine, MediaKind, RtpStats, Sdp, TrackPort, congestion};
+
+/// The largest payload by default, in bytes. With headers, a retransmission's number, SRTP, UDP and IPv6 it stays below
+/// 1,280.
+pub(crate) const MAX_PAYLOAD: usize = 1160;
 
 /// So many packets are kept of those that only an awaited answer will tell what they are.
 const MAX_EARLY: usize = 1024;

@@ -13,6 +13,7 @@ mod error;
 pub mod media;
 pub mod negotiate;
 pub mod net;
+pub mod packetize;
 pub mod pair;
 pub mod peer;
 pub mod sdp;

@@ -1,11 +1,11 @@
 //! Frames from packets: reordering, gaps, and the end of patience.
 
-use super::packetize::{begins, surely_begins, unite};
 use bytes::Bytes;
 use std::{collections::VecDeque, time::Duration};
 use tokio::time::Instant;
 use visavis_core::{
     Codec, MediaKind,
+    packetize::{begins, surely_begins, unite},
     track::{MAX_FRAME_SIZE, MAX_REORDER_TIME},
 };
 

@@ -4,7 +4,6 @@ use super::{
     clock,
     describe::{Streams, random},
     formats::Formats,
-    packetize::packetize,
 };
 use bytes::{BufMut, Bytes, BytesMut};
 use rtc::{
@@ -15,6 +14,7 @@ use std::{collections::VecDeque, time::Duration};
 use tokio::time::Instant;
 use visavis_core::{
     OutgoingFrame,
+    packetize::packetize,
     track::{MAX_PATIENCE, patience},
 };
 

@@ -1,5 +1,7 @@
 use super::*;
 
+const MAX_PAYLOAD: usize = 1160;
+
 fn bytes(len: usize, seed: u8) -> Vec<u8> {
     // Without zeros, so that nothing looks like a start code.
     (0..len)

@@ -1,15 +1,12 @@
 //! Frames to RTP payloads, and back: H.264 (RFC 6184, packetization-mode 1), VP8 (RFC 7741), VP9 (RFC 9628) and Opus
 //! (RFC 7587).
 //!
-//! By hand, for frames must come out as they went in. The library's H.264 payloader drops and delays NAL units, and
-//! its depacketizers would be asked packet by packet for what is copied here at once.
+//! By hand, for frames must come out as they went in, and fast: the payloaders of both stacks look for start codes byte by
+//! byte, and that of webrtc-rs drops and delays NAL units.
 
+use crate::Codec;
 use bytes::{BufMut, Bytes, BytesMut};
 use std::ops::Range;
-use visavis_core::Codec;
-
-/// The largest payload by default, in bytes. With headers, a retransmission's number, SRTP, UDP and IPv6 it stays below 1,280.
-pub(crate) const MAX_PAYLOAD: usize = 1160;
 
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
 const SLICE: u8 = 1;
@@ -23,7 +20,7 @@ const FU_START: u8 = 0x80;
 const FU_END: u8 = 0x40;
 
 /// Splits a frame into RTP payloads of at most `max` bytes, in order; none if there is nothing in it.
-pub(crate) fn packetize(codec: Codec, frame: Bytes, keyframe: bool, max: usize, payloads: &mut Vec<Bytes>) {
+pub fn packetize(codec: Codec, frame: Bytes, keyframe: bool, max: usize, payloads: &mut Vec<Bytes>) {
     match codec {
         Codec::H264 => split_h264(&frame, max, payloads),
         Codec::Vp8 => split_described(&frame, max, payloads, |first, _| if first { 0x10 } else { 0 }),
@@ -114,7 +111,7 @@ fn start_code(frame: &[u8], from: usize) -> Option<usize> {
 }
 
 /// Whether a payload begins a frame, as far as it can tell without the packet before it.
-pub(crate) fn begins(codec: Codec, payload: &[u8]) -> bool {
+pub fn begins(codec: Codec, payload: &[u8]) -> bool {
     match (codec, payload) {
         (Codec::Opus, _) => true,
         (Codec::Vp8, [descriptor, ..]) => descriptor & 0x17 == 0x10,
@@ -127,7 +124,7 @@ pub(crate) fn begins(codec: Codec, payload: &[u8]) -> bool {
 
 /// The same where packets are missing before it. H.264 does not say what belongs to a frame: it must be what comes
 /// first in one. Not so an IDR slice, for parameter sets come before it.
-pub(crate) fn surely_begins(codec: Codec, payload: &[u8]) -> bool {
+pub fn surely_begins(codec: Codec, payload: &[u8]) -> bool {
     if codec != Codec::H264 {
         return begins(codec, payload);
     }
@@ -147,7 +144,7 @@ pub(crate) fn surely_begins(codec: Codec, payload: &[u8]) -> bool {
 
 /// Puts a frame together from its payloads, in order: the frame, and whether it is a keyframe. `None` if a payload
 /// is not what the codec's payload format allows.
-pub(crate) fn unite(codec: Codec, payloads: &[Bytes]) -> Option<(Bytes, bool)> {
+pub fn unite(codec: Codec, payloads: &[Bytes]) -> Option<(Bytes, bool)> {
     let len = payloads.iter().map(Bytes::len).sum::<usize>();
     match codec {
         Codec::Opus => Some((payloads.first()?.clone(), true)),
@@ -275,5 +272,4 @@ fn vp9_len(payload: &Bytes) -> Option<usize> {
 }
 
 #[cfg(test)]
-#[path = "../tests/packetize.rs"]
 mod tests;
