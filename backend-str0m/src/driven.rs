@@ -9,7 +9,8 @@ use str0m::{Event, Input, Output, Rtc, RtcError, media::Mid, net};
 /// str0m asks that `poll_output` is called until it says `Timeout` after every mutation. Here a mutation is a
 /// closure, and the draining comes with it, so it cannot be forgotten. What came out waits in the queues.
 pub(crate) struct Driven {
-    rtc: Rtc,
+    /// Boxed, for it is large, and the task that holds it is moved on its way to Tokio.
+    rtc: Box<Rtc>,
     wake: Instant,
     transmits: VecDeque<net::Transmit>,
     events: VecDeque<Occurrence>,
@@ -36,7 +37,7 @@ impl fmt::Debug for Driven {
 }
 
 impl Driven {
-    pub(crate) fn new(rtc: Rtc, now: Instant) -> Self {
+    pub(crate) fn new(rtc: Box<Rtc>, now: Instant) -> Self {
         let mut driven = Self {
             rtc,
             wake: now,

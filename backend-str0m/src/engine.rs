@@ -86,7 +86,7 @@ impl Str0mEngine {
         let (commands, receiver) = mpsc::unbounded_channel();
         let span = tracing::info_span!("peer", name = %config.name, stack = "str0m");
         let driver = span.in_scope(|| {
-            let (gate, rtc) = Gate::of(|| rtc.build(now));
+            let (gate, rtc) = Gate::of(|| Box::new(rtc.build(now)));
             let driven = Driven::new(rtc, now);
             let tracks = Tracks::new(settings.rtp_payload.unwrap_or(rtp::MAX_PAYLOAD));
             Driver::new(

@@ -42,11 +42,10 @@ impl Formats {
 /// The formats of each m-line, also of rejected ones: str0m reads those, too.
 fn read(sdp: &Sdp) -> std::result::Result<Vec<(u8, Format)>, String> {
     let mut formats: HashMap<(usize, u8), Format> = HashMap::new();
-    for (index, line) in sdp.lines() {
-        let Some(index) = index else {
-            continue;
-        };
-        let Some((attribute @ ("rtpmap" | "fmtp"), value)) = line.split_once(':') else {
+    let lines = sdp.sections().enumerate();
+    let attributes = lines.flat_map(|(index, section)| section.attributes().map(move |a| (index, a)));
+    for (index, attribute) in attributes {
+        let (attribute @ ("rtpmap" | "fmtp"), Some(value)) = attribute else {
             continue;
         };
         let (payload_type, value) = value.trim().split_once(' ').unwrap_or((value.trim(), ""));

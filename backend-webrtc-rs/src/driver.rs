@@ -1,9 +1,9 @@
-//! What runs beside the library's own driver: its event handler, a watch over DTLS, and a pump for each channel.
+//! What runs beside the library's own driver: its event handler, a watch over DTLS, and the pumps of its channels.
 
 use crate::{
     convert,
+    crew::Crew,
     pump::{Pump, PumpGuard},
-    runtime::Tasks,
     socket::{Link, lock},
 };
 use async_trait::async_trait;
@@ -18,7 +18,6 @@ use std::{
     time::Duration,
 };
 use tokio::sync::{Notify, OwnedMutexGuard};
-use tracing::Span;
 use visavis_core::{ChannelInit, ChannelPort, DtlsState, EngineEvent, Error, ErrorKind, EventSink, Mark};
 use webrtc::{
     data_channel::{DataChannel, DataChannelEvent, RTCDataChannelId},
@@ -42,8 +41,7 @@ const DRAIN_PATIENCE: Duration = Duration::from_millis(50);
 pub(crate) struct Peer {
     pub(crate) events: EventSink,
     pub(crate) link: Arc<Link>,
-    tasks: Arc<Tasks>,
-    span: Span,
+    crew: Arc<Crew>,
     pc: OnceLock<Weak<dyn PeerConnection>>,
     /// The engine has closed or replaced the connection: nothing more is to be told of it.
     pub(crate) muted: AtomicBool,
@@ -66,12 +64,11 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(events: EventSink, link: Arc<Link>, tasks: Arc<Tasks>, span: Span) -> Arc<Self> {
+    pub(crate) fn new(events: EventSink, link: Arc<Link>, crew: Arc<Crew>) -> Arc<Self> {
         Arc::new(Self {
             events,
             link,
-            tasks,
-            span,
+            crew,
             pc: OnceLock::new(),
             muted: AtomicBool::new(false),
             replaced: AtomicBool::new(false),
@@ -132,8 +129,7 @@ impl Peer {
 
     /// Starts the pump of a channel that exists in the library.
     pub(crate) fn start_pump(self: &Arc<Self>, dc: Arc<dyn DataChannel>, port: ChannelPort, local: bool) {
-        let pump = Pump::new(self, dc, port, local);
-        self.tasks.spawn(&self.span, pump.run());
+        self.crew.join(Pump::new(self, dc, port, local).run());
     }
 
     /// Creates a channel in the library, and starts its pump. Once SCTP was negotiated, this waits until it is up:

@@ -2,6 +2,7 @@
 
 use crate::{
     convert,
+    crew::Crew,
     driver::{self, Handler, Peer},
     error::{ours, theirs, unexpected},
     media::{self, Media, lines},
@@ -132,16 +133,13 @@ impl Session {
         let media = Media::new(settings.max_payload);
         let (codecs, registry) = media::interceptors(&media, &link)?;
         let unfinished = AbortOnDrop(Some(Arc::clone(&tasks)));
-        let peer = Peer::new(
-            events.clone(),
-            Arc::clone(&link),
-            Arc::clone(&tasks),
-            span.clone(),
-        );
+        let crew = Arc::<Crew>::default();
+        let peer = Peer::new(events.clone(), Arc::clone(&link), Arc::clone(&crew));
         let addresses = Arc::new(BindAddresses::new(Arc::clone(net), config.bind.clone()));
         let runtime = Arc::new(PeerRuntime::new(
             Arc::clone(&link),
             Arc::clone(&tasks),
+            crew,
             Arc::clone(&addresses),
             span.clone(),
         ));

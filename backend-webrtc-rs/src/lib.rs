@@ -25,9 +25,11 @@
 
 mod checks;
 mod convert;
+mod crew;
 mod driver;
 mod engine;
 mod error;
+mod joined;
 mod media;
 mod pump;
 mod runtime;

@@ -1,4 +1,4 @@
-//! The pump of a data channel: one task that carries its messages between the library and core.
+//! The pump of a data channel, which carries its messages between the library and core.
 
 use crate::{
     convert,
@@ -56,7 +56,7 @@ impl Drop for PumpGuard {
     }
 }
 
-/// Carries one channel's messages between the library and core. One task; it ends when the channel does.
+/// Carries one channel's messages between the library and core, in the crew's task; it ends when the channel does.
 pub(crate) struct Pump {
     guard: PumpGuard,
     /// Dropping the library's handle would stop its events, so it lives as long as the channel.

@@ -3,7 +3,10 @@
 //! It is the seam at which the library is put on a simulated network and under virtual time, keeps count of its
 //! tasks so that closing ends every one, and wakes its driver when that has something to do.
 
-use crate::socket::{Link, Socket, lock};
+use crate::{
+    crew::Crew,
+    socket::{Link, Socket, lock},
+};
 use std::{
     future::Future,
     io::{self, IoSliceMut},
@@ -65,21 +68,31 @@ impl Tasks {
 pub(crate) struct PeerRuntime {
     link: Arc<Link>,
     tasks: Arc<Tasks>,
+    crew: Arc<Crew>,
     addresses: Arc<BindAddresses>,
     span: Span,
-    /// The library's first task; only its sleeps are nudged.
+    /// The task of the library's first future; only its sleeps are nudged.
     driver: Arc<OnceLock<tokio::task::Id>>,
+    spawned: AtomicBool,
     stopped: Arc<Notify>,
 }
 
 impl PeerRuntime {
-    pub(crate) fn new(link: Arc<Link>, tasks: Arc<Tasks>, addresses: Arc<BindAddresses>, span: Span) -> Self {
+    pub(crate) fn new(
+        link: Arc<Link>,
+        tasks: Arc<Tasks>,
+        crew: Arc<Crew>,
+        addresses: Arc<BindAddresses>,
+        span: Span,
+    ) -> Self {
         Self {
             link,
             tasks,
+            crew,
             addresses,
             span,
             driver: Arc::default(),
+            spawned: AtomicBool::new(false),
             stopped: Arc::default(),
         }
     }
@@ -90,9 +103,11 @@ impl PeerRuntime {
     }
 
     fn is_driver(&self) -> bool {
-        self.driver
-            .get()
-            .is_some_and(|id| tokio::task::try_id() == Some(*id))
+        self.crew.is_driving()
+            && self
+                .driver
+                .get()
+                .is_some_and(|id| tokio::task::try_id() == Some(*id))
     }
 }
 
@@ -123,13 +138,18 @@ impl AsyncInterval for Interval {
 
 impl Runtime for PeerRuntime {
     fn spawn(&self, future: Boxed<'static, ()>) -> Box<dyn JoinHandle> {
+        if self.spawned.swap(true, SeqCst) {
+            return Box::new(Handle(self.tasks.spawn(&self.span, future)));
+        }
         let (driver, stopped) = (Arc::clone(&self.driver), Arc::clone(&self.stopped));
-        Box::new(Handle(self.tasks.spawn(&self.span, async move {
-            let is_driver = driver.set(tokio::task::id()).is_ok();
+        let members = self.crew.start(async move {
             future.await;
-            if is_driver {
-                stopped.notify_one();
-            }
+            stopped.notify_one();
+        });
+        let link = Arc::clone(&self.link);
+        Box::new(Handle(self.tasks.spawn(&self.span, async move {
+            let _ = driver.set(tokio::task::id());
+            members.run(|cx| link.flush(cx)).await;
         })))
     }
 
@@ -170,6 +190,9 @@ impl Runtime for PeerRuntime {
         }
         if !self.link.driver_sleeps() {
             return Box::pin(tokio::task::yield_now());
+        }
+        if self.link.has_unsent() || self.crew.others_wait() {
+            self.link.give_way();
         }
         let link = Arc::clone(&self.link);
         Box::pin(async move {

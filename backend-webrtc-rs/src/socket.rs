@@ -5,6 +5,7 @@
 use crate::{
     checks::{Checks, FirstCheck, STUN},
     convert::RECEIVE_BUFFER,
+    joined::Joined,
 };
 use std::{
     collections::VecDeque,
@@ -15,7 +16,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst},
     },
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 use tokio::{
@@ -62,6 +63,7 @@ const INDICATION: [u8; 20] = [
 const DTLS: std::ops::RangeInclusive<u8> = 20..=63;
 const SRTP: std::ops::RangeInclusive<u8> = 128..=191;
 const ALERT: u8 = 21;
+const APPLICATION_DATA: u8 = 23;
 const FATAL: u8 = 2;
 
 /// What a peer's sockets, its runtime and its event handler share.
@@ -92,6 +94,8 @@ const FATAL: u8 = 2;
 /// * SRTP that comes in one pass with the end of the DTLS handshake is thrown away, for its keys reach SRTP only at the
 ///   end of the pass. It is held until then ([`set_secured`](Self::set_secured)).
 /// * A pass sends all that there is to send. Media is sent in bursts ([`may_send`](Self::may_send)).
+/// * Datagrams are given to the socket one by one. Those of a pass are joined, and go out when the application's side has
+///   had its turn ([`flush`](Self::flush)): what arrived in the same pass is not kept waiting by its acknowledgement.
 /// * The end of DTLS is reported to nobody. An alert makes [`alerted`](Self::alerted) return when the driver has
 ///   handled it.
 #[derive(Default)]
@@ -122,6 +126,10 @@ pub(crate) struct Link {
     held: Mutex<Held>,
     /// Packets of media in this pass of the driver.
     burst: AtomicUsize,
+    /// Some socket may hold datagrams that this pass of the driver sends.
+    unsent: AtomicBool,
+    /// The driver's next read waits until others had their turn.
+    gives_way: AtomicBool,
     late: Mutex<Late>,
     sockets: Mutex<Vec<Weak<Socket>>>,
     pub(crate) counts: Counts,
@@ -233,6 +241,28 @@ impl Link {
         self.burst.swap(0, Relaxed) < BURST
     }
 
+    /// Whether a socket may hold what is to be sent.
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.unsent.load(Relaxed)
+    }
+
+    /// The driver, which would go on reading, first lets others have their turn.
+    pub(crate) fn give_way(&self) {
+        self.gives_way.store(true, Relaxed);
+    }
+
+    /// Sends what the driver's pass has left with the sockets.
+    pub(crate) fn flush(&self, cx: &mut Context<'_>) {
+        if !self.unsent.swap(false, Relaxed) {
+            return;
+        }
+        for socket in lock(&self.sockets).iter().filter_map(Weak::upgrade) {
+            if socket.poll_flush(cx).is_pending() {
+                self.unsent.store(true, Relaxed);
+            }
+        }
+    }
+
     /// Whether what begins with this byte must wait.
     fn is_early(&self, first: u8) -> bool {
         let selected = self.selected.load(SeqCst);
@@ -328,6 +358,7 @@ pub(crate) struct Socket {
     /// Whether `side` may hold something, so that a read need not lock to know.
     has_side: AtomicBool,
     side: Mutex<Side>,
+    joined: Mutex<Joined>,
 }
 
 /// What a read returns besides what the network has.
@@ -345,9 +376,46 @@ impl Socket {
             link: Arc::clone(link),
             has_side: AtomicBool::new(false),
             side: Mutex::default(),
+            joined: Mutex::default(),
         });
         lock(&link.sockets).push(Arc::downgrade(&socket));
         socket
+    }
+
+    /// Leaves a datagram to the next flush, if it can go with those that wait for it.
+    fn join(&self, transmit: &Transmit<'_>, most: usize) -> bool {
+        let joins = lock(&self.joined).push(transmit, most);
+        if joins {
+            self.link.unsent.store(true, Relaxed);
+        }
+        joins
+    }
+
+    fn send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<()> {
+        let len = transmit.contents.len();
+        match ready!(self.inner.poll_send(cx, transmit)) {
+            Ok(()) => {
+                let counts = &self.link.counts;
+                counts
+                    .packets_sent
+                    .fetch_add(datagrams(len, transmit.segment_size), Relaxed);
+                counts.bytes_sent.fetch_add(len as u64, Relaxed);
+                self.link.observe(transmit.contents);
+            }
+            // A route that is gone or a firewall is a lost packet to the protocols above, which know how to
+            // repeat it; the library would log each one as an error.
+            Err(error) => tracing::debug!(%error, to = %transmit.destination, "datagram not sent"),
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut joined = lock(&self.joined);
+        if let Some(transmit) = joined.transmit() {
+            ready!(self.send(cx, &transmit));
+            joined.clear();
+        }
+        Poll::Ready(())
     }
 
     /// Takes what was held or made up, if there is something to give now.
@@ -536,6 +604,13 @@ impl Late {
     }
 }
 
+/// Whether this is media or, in DTLS, what is not the handshake's.
+fn is_data(contents: &[u8]) -> bool {
+    contents
+        .first()
+        .is_some_and(|first| *first == APPLICATION_DATA || SRTP.contains(first))
+}
+
 fn is_dtls(contents: &[u8]) -> bool {
     contents.first().is_some_and(|b| DTLS.contains(b))
 }
@@ -564,19 +639,18 @@ impl AsyncUdpSocket for Socket {
         if self.link.first_check.is_hasty(transmit.contents) {
             return Poll::Ready(Ok(len));
         }
-        match std::task::ready!(self.inner.poll_send(cx, transmit)) {
-            Ok(()) => {
-                let counts = &self.link.counts;
-                counts
-                    .packets_sent
-                    .fetch_add(datagrams(len, transmit.segment_size), Relaxed);
-                counts.bytes_sent.fetch_add(len as u64, Relaxed);
-                self.link.observe(transmit.contents);
-            }
-            // A route that is gone or a firewall is a lost packet to the protocols above, which know how to
-            // repeat it; the library would log each one as an error.
-            Err(error) => tracing::debug!(%error, to = %transmit.destination, "datagram not sent"),
+        let most = self.inner.max_gso_segments();
+        let can_join = most > 1 && transmit.segment_size.is_none() && is_data(transmit.contents);
+        if can_join && self.join(transmit, most) {
+            return Poll::Ready(Ok(len));
         }
+        if self.link.has_unsent() {
+            ready!(self.poll_flush(cx));
+            if can_join && self.join(transmit, most) {
+                return Poll::Ready(Ok(len));
+            }
+        }
+        ready!(self.send(cx, transmit));
         Poll::Ready(Ok(len))
     }
 
@@ -588,6 +662,10 @@ impl AsyncUdpSocket for Socket {
     ) -> Poll<io::Result<usize>> {
         if bufs.is_empty() || meta.is_empty() {
             return Poll::Ready(Ok(0));
+        }
+        if self.link.gives_way.load(Relaxed) && self.link.gives_way.swap(false, Relaxed) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         // One batch at a time, as the driver asks anyway.
         let (bufs, meta) = (&mut bufs[..1], &mut meta[..1]);

@@ -5,13 +5,14 @@
 
 mod codecs;
 mod mask;
+mod text;
 
 pub use mask::mask;
 
 use crate::{Candidate, Error, ErrorKind, Result};
 use sdp_types::{Attribute, Media, Session};
 use serde::{Deserialize, Serialize};
-use std::{collections::HashSet, fmt, str::FromStr};
+use std::{collections::HashSet, fmt, str::FromStr, sync::Arc};
 
 /// The longest description that is read, in bytes.
 pub const MAX_SDP_LEN: usize = 256 * 1024;
@@ -171,10 +172,10 @@ impl fmt::Display for Direction {
     }
 }
 
-/// A parsed description. [`Display`](fmt::Display) writes it back.
+/// A parsed description. [`Display`](fmt::Display) writes it back. Clones share it until they are changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sdp {
-    session: Session,
+    session: Arc<Session>,
 }
 
 /// One m-line of a description.
@@ -215,15 +216,15 @@ impl FromStr for Sdp {
         for media in &mut session.medias {
             (media.media_title, media.key) = (None, None);
         }
-        Ok(Self { session })
+        Ok(Self {
+            session: Arc::new(session),
+        })
     }
 }
 
 impl fmt::Display for Sdp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut out = Vec::with_capacity(4096);
-        self.session.write(&mut out).map_err(|_| fmt::Error)?;
-        f.write_str(&String::from_utf8_lossy(&out))
+        f.write_str(&text::write(&self.session))
     }
 }
 
@@ -402,15 +403,21 @@ impl Sdp {
 
     /// Takes the candidates and the end-of-candidates marks out, each with its m-line.
     pub fn take_candidates(&mut self) -> (Vec<Candidate>, bool) {
-        let ufrag = self.ice_ufrag().map(str::to_owned);
+        let is_one = |a: &Attribute| matches!(a.attribute.as_str(), "candidate" | "end-of-candidates");
+        let of_medias = self.session.medias.iter().flat_map(|m| &m.attributes);
+        if !self.session.attributes.iter().chain(of_medias).any(is_one) {
+            return (Vec::new(), false);
+        }
         let mut candidates = Vec::new();
         let mut ended = false;
-        self.session.attributes.retain(|a| {
+        let ufrag = self.ice_ufrag().map(str::to_owned);
+        let session = Arc::make_mut(&mut self.session);
+        session.attributes.retain(|a| {
             let end = a.attribute == "end-of-candidates";
             ended |= end;
             !end
         });
-        for (index, media) in self.session.medias.iter_mut().enumerate() {
+        for (index, media) in session.medias.iter_mut().enumerate() {
             let mid = attribute(&media.attributes, "mid").map(str::to_owned);
             media.attributes.retain_mut(|a| match a.attribute.as_str() {
                 "candidate" => {
@@ -434,7 +441,8 @@ impl Sdp {
 
     /// Puts candidates into the first m-line that is not rejected, where BUNDLE keeps its transport.
     pub(crate) fn put_candidates(&mut self, candidates: &[Candidate], ended: bool) {
-        let Some(media) = self.session.medias.iter_mut().find(|m| m.port != 0) else {
+        let medias = &mut Arc::make_mut(&mut self.session).medias;
+        let Some(media) = medias.iter_mut().find(|m| m.port != 0) else {
             return;
         };
         for candidate in candidates {
@@ -454,7 +462,7 @@ impl Sdp {
 
     /// Sets the direction of the m-line at `index`.
     pub fn set_direction(&mut self, index: usize, direction: Direction) {
-        let Some(media) = self.session.medias.get_mut(index) else {
+        let Some(media) = Arc::make_mut(&mut self.session).medias.get_mut(index) else {
             return;
         };
         media
@@ -510,6 +518,12 @@ impl<'a> MediaSection<'a> {
     /// Whether the m-line is rejected or stopped: port 0 outside BUNDLE (RFC 9429 §5.3.1, RFC 9143 §6).
     pub fn is_rejected(&self) -> bool {
         self.media.port == 0 && attribute(&self.media.attributes, "bundle-only").is_none()
+    }
+
+    /// The m-line's own attributes, each with its value.
+    pub fn attributes(&self) -> impl Iterator<Item = (&'a str, Option<&'a str>)> + use<'a> {
+        let attributes = self.media.attributes.iter();
+        attributes.map(|a| (a.attribute.as_str(), a.value.as_deref()))
     }
 
     /// The m-line's own value of an attribute, or the session's.

@@ -5,7 +5,7 @@
 use super::{MediaSection, Sdp};
 use crate::Codec;
 use sdp_types::{Attribute, Media};
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 impl MediaSection<'_> {
     /// The codecs of the m-line that visavis knows, in its order. H.264 counts only as (constrained) baseline with
@@ -28,7 +28,7 @@ impl Sdp {
     /// Leaves only `codecs` in the m-line at `index`, in that order, with their retransmission formats (RFC 4588).
     /// An m-line that has none of them stays as it is.
     pub fn keep_codecs(&mut self, index: usize, codecs: &[Codec]) {
-        let Some(media) = self.session.medias.get_mut(index) else {
+        let Some(media) = self.session.medias.get(index) else {
             return;
         };
         let formats = Formats::of(media);
@@ -52,6 +52,7 @@ impl Sdp {
         kept.extend(repairs);
         let fmt = kept.join(" ");
         let kept: Vec<String> = kept.into_iter().map(str::to_owned).collect();
+        let media = &mut Arc::make_mut(&mut self.session).medias[index];
         media.attributes.retain(|a| match payload_type(a) {
             Some(payload_type) => payload_type == "*" || kept.iter().any(|k| k == payload_type),
             None => true,
