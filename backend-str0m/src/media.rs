@@ -1,8 +1,8 @@
 //! Tracks: core's frames on one side, str0m's m-lines on the other.
 //!
-//! str0m makes frames of packets, asks for lost ones (NACK) and sends them again (RTX). Packets of frames are core's: that
-//! takes half of the instructions. Here bursts are bounded, and what str0m does not say is found out: that a frame was
-//! thrown away, what of the traffic was sent again, and that it has waited long enough.
+//! str0m makes frames of packets, asks for lost ones (NACK) and sends them again (RTX). The packets of a frame are made by
+//! core, which is faster. Here bursts are bounded, and what str0m does not say is found out: that a frame was thrown away,
+//! what of the traffic was sent again, and that it has waited long enough.
 
 use crate::{
     bandwidth::Bandwidth,
