@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 use str0m::{
-    Event, Input,
+    Event, Input, Reason,
     bwe::BweKind,
     error::DtlsError,
     net::{Protocol, Receive},
@@ -43,6 +43,9 @@ const IMMEDIATE_TIMEOUTS: usize = 4;
 /// more than 1 Gbit/s.
 const NEAR_WINDOW: usize = 16 * 1024;
 const FAR_WINDOW: usize = 128 * 1024;
+
+/// A peer that carried nothing for this long is idle, and measured no more often than this.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// How long the goodbye may take to leave.
 const GOODBYE: Duration = Duration::from_millis(50);
@@ -85,6 +88,8 @@ pub(crate) struct Driver {
     selected: Option<(SocketAddr, SocketAddr)>,
     remote_types: HashMap<SocketAddr, CandidateType>,
     last_timeout: Option<Instant>,
+    /// When something other than STUN last came or went, or was asked for.
+    active: Instant,
     events: EventSink,
     commands: mpsc::UnboundedReceiver<Command>,
 }
@@ -122,6 +127,7 @@ impl Driver {
             selected: None,
             remote_types: HashMap::new(),
             last_timeout: None,
+            active: Instant::now(),
             events,
             commands,
         };
@@ -168,6 +174,7 @@ impl Driver {
     }
 
     fn handle(&mut self, command: Command) {
+        self.active = Instant::now();
         // The peer may have gone before it reads the reply.
         match command {
             Command::MakeOffer(want, ice_restart, reply) => {
@@ -353,6 +360,9 @@ impl Driver {
                 tracing::trace!(%source, "from nobody we know");
                 continue;
             }
+            if !is_stun {
+                self.active = now;
+            }
             let is_dtls = datagram.first().is_some_and(|b| (20..64).contains(b));
             if is_dtls {
                 let behind = self.channels.is_paused() || self.gate.holds();
@@ -436,6 +446,7 @@ impl Driver {
         if let Some(transmit) = selected {
             // Only what goes over the nominated pair is not STUN.
             self.selected = Some((transmit.source, transmit.destination));
+            self.active = Instant::now();
         }
         self.report_ice();
         more
@@ -526,7 +537,11 @@ impl Driver {
 
     fn deadline(&self) -> Instant {
         let now = Instant::now();
-        let wake = Instant::from_std(self.driven.wake().min(now.into_std() + NEVER));
+        let mut wake = Instant::from_std(self.driven.wake().min(now.into_std() + NEVER));
+        if self.is_idle(now) && self.driven.peek().last_timeout_reason() == Reason::Stats {
+            // Nothing but checks of the path can be due behind it, and those have time.
+            wake = wake.max(self.last_timeout.unwrap_or(now) + IDLE);
+        }
         // Tokio's clock has grains of 1 ms; a wish for "now" that time does not fulfil must not spin.
         let wake = match self.last_timeout {
             Some(last) if wake <= last => last + Duration::from_millis(1),
@@ -538,6 +553,11 @@ impl Driver {
             self.tracks.deadline(),
         ];
         deadlines.into_iter().flatten().fold(wake, Instant::min)
+    }
+
+    /// Whether there is a connection, and it carries nothing but ICE's checks.
+    fn is_idle(&self, now: Instant) -> bool {
+        self.dtls == DtlsState::Connected && self.liveness.is_connected() && now - self.active >= IDLE
     }
 
     /// How much of a data channel's may be under way, if that is bounded: SCTP's cost for each packet grows with it.

@@ -85,7 +85,12 @@ impl Liveness {
 
     /// When silence will have lasted too long.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        is_connected(self.reported).then(|| self.heard + self.limit)
+        self.is_connected().then(|| self.heard + self.limit)
+    }
+
+    /// Whether ICE was last said to be connected.
+    pub(crate) fn is_connected(&self) -> bool {
+        is_connected(self.reported)
     }
 }
 

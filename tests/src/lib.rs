@@ -19,8 +19,8 @@ pub mod world;
 
 pub use log::Log;
 pub use peers::{
-    Call, CallSetup, Peer, connect_by_hand, connected, exchange, expect_kind, negotiators, pass_candidates,
-    ping,
+    Call, CallSetup, Peer, connect_by_hand, connect_with, connected, exchange, expect_kind, negotiators,
+    pass_candidates, ping,
 };
 pub use runner::{Case, Known, On};
 pub use world::{Network, Stack, Stacks, World};

@@ -192,6 +192,14 @@ pub async fn connect_by_hand(a: &PeerConnection, b: &PeerConnection) {
     }
 }
 
+/// Connects by hand and waits for `ours`, a channel of `a`. Returns its other end.
+pub async fn connect_with(a: &Peer, b: &mut Peer, ours: &DataChannel) -> DataChannel {
+    connect_by_hand(a, b).await;
+    connected(a, b).await;
+    opened(ours).await;
+    b.log.channel().await
+}
+
 /// Gives each peer the other's candidates of this generation, as they are in its description by now.
 pub async fn pass_candidates(a: &PeerConnection, b: &PeerConnection) {
     for (from, to) in [(a, b), (b, a)] {

@@ -6,7 +6,7 @@ use visavis_core::{
     SessionDescription, Side, SignalingState,
 };
 use visavis_tests::{
-    Peer, World, connect_by_hand, connected, deadline, exchange, expect_kind,
+    Peer, World, connect_with, connected, deadline, exchange, expect_kind,
     mutate::{self, Random},
     peers::{opened, words},
     ping,
@@ -242,10 +242,7 @@ pub(super) async fn bad_candidates(world: World) {
         };
         is_bad(peer.add_ice_candidate(lost).await, "no m-line named");
     }
-    connect_by_hand(&a, &b).await;
-    connected(&a, &b).await;
-    opened(&ours).await;
-    let theirs = b.log.channel().await;
+    let theirs = connect_with(&a, &mut b, &ours).await;
     for peer in [&a, &b] {
         for line in bad {
             is_bad(peer.add_ice_candidate(candidate(line)).await, line);
@@ -316,10 +313,7 @@ pub(super) async fn too_many_candidates(world: World) {
     assert!(kept >= 16, "the limit is too low for an honest peer");
     third.close().await;
     // In a call.
-    connect_by_hand(&a, &b).await;
-    connected(&a, &b).await;
-    opened(&ours).await;
-    let theirs = b.log.channel().await;
+    let theirs = connect_with(&a, &mut b, &ours).await;
     let mut kept = 0;
     let error = loop {
         match b.add_ice_candidate(flood(kept)).await {
@@ -538,10 +532,7 @@ pub(super) async fn mutated_in_a_call(world: World) {
             .await
             .unwrap();
     }
-    connect_by_hand(&a, &b).await;
-    connected(&a, &b).await;
-    opened(&ours).await;
-    let theirs = b.log.channel().await;
+    let theirs = connect_with(&a, &mut b, &ours).await;
     ping(&ours, &theirs).await;
     let mut random = Random::new(0x5EED);
     let mut count = Count::default();

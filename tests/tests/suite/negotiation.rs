@@ -6,8 +6,8 @@ use visavis_core::{
     PeerEvent, SdpType, SessionDescription, Side, SignalingState,
 };
 use visavis_tests::{
-    Peer, World, connect_by_hand, connected, deadline, exchange, expect_kind, frames::Plan, media::line,
-    negotiators, pass_candidates, peers::opened, ping,
+    Peer, World, connect_by_hand, connect_with, connected, deadline, exchange, expect_kind, frames::Plan,
+    media::line, negotiators, pass_candidates, peers::opened, ping,
 };
 
 /// How often an offer was asked for since the last look.
@@ -79,10 +79,7 @@ pub(super) async fn asked_by_each_change(world: World) {
     let (mut a, mut b) = world.peers().await;
     let ours = a.create_data_channel(ChannelInit::new("t")).await.unwrap();
     let video = a.add_track(MediaKind::Video).await.unwrap();
-    connect_by_hand(&a, &b).await;
-    connected(&a, &b).await;
-    opened(&ours).await;
-    let theirs = b.log.channel().await;
+    let theirs = connect_with(&a, &mut b, &ours).await;
     asked(&mut a).await;
     video.set_direction(Direction::SendRecv).await.unwrap();
     assert_eq!(asked(&mut a).await, 0, "it was sendrecv before");

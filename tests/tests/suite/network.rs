@@ -7,7 +7,7 @@ use std::{
 use tokio::time::{Instant, sleep};
 use visavis_core::{Candidate, CandidateType, ChannelInit, ErrorKind, PeerConfig, SessionDescription, Side};
 use visavis_tests::{
-    DEADLINE, World, connect_by_hand, connected, deadline, expect_kind, peers::opened, ping,
+    DEADLINE, World, connect_by_hand, connect_with, connected, deadline, expect_kind, peers::opened, ping,
 };
 
 const V4: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -26,10 +26,7 @@ pub(super) async fn stats(world: World) {
     let fresh = a.stats().await.unwrap();
     assert_eq!(fresh.transport.selected_pair, None);
     assert_eq!(fresh.transport.packets_received, 0);
-    connect_by_hand(&a, &b).await;
-    connected(&a, &b).await;
-    opened(&ours).await;
-    let theirs = b.log.channel().await;
+    let theirs = connect_with(&a, &mut b, &ours).await;
     for _ in 0..10 {
         ours.send(vec![1; 100_000]).await.unwrap();
         assert_eq!(visavis_tests::peers::recv(&theirs).await.len(), 100_000);

@@ -3,7 +3,9 @@
 use visavis_core::{
     ChannelInit, ConnectionState, Direction, ErrorKind, MediaKind, SessionDescription, SignalingState,
 };
-use visavis_tests::{World, connect_by_hand, connected, exchange, expect_kind, peers::opened, ping};
+use visavis_tests::{
+    World, connect_by_hand, connect_with, connected, exchange, expect_kind, peers::opened, ping,
+};
 
 /// An offer of ours is taken back before the call, and another one connects.
 pub(super) async fn local_by_hand(world: World) {
@@ -35,10 +37,7 @@ pub(super) async fn local_by_hand(world: World) {
     a.add_transceiver(MediaKind::Video, Direction::SendOnly)
         .await
         .unwrap();
-    connect_by_hand(&a, &b).await;
-    connected(&a, &b).await;
-    opened(&ours).await;
-    let theirs = b.log.channel().await;
+    let theirs = connect_with(&a, &mut b, &ours).await;
     ping(&ours, &theirs).await;
     assert!(audio.state().await.unwrap().mid.is_some());
 }
@@ -47,10 +46,7 @@ pub(super) async fn local_by_hand(world: World) {
 pub(super) async fn local_in_a_call(world: World) {
     let (a, mut b) = world.peers().await;
     let ours = a.create_data_channel(ChannelInit::new("t")).await.unwrap();
-    connect_by_hand(&a, &b).await;
-    connected(&a, &b).await;
-    opened(&ours).await;
-    let theirs = b.log.channel().await;
+    let theirs = connect_with(&a, &mut b, &ours).await;
     let before = a.local_description();
     for peer in [&a, &b] {
         peer.add_transceiver(MediaKind::Audio, Direction::SendRecv)
@@ -103,10 +99,7 @@ pub(super) async fn remote_before_the_answer(world: World) {
     a.set_local_description(SessionDescription::rollback())
         .await
         .unwrap();
-    connect_by_hand(&a, &b).await;
-    connected(&a, &b).await;
-    opened(&ours).await;
-    let theirs = b.log.channel().await;
+    let theirs = connect_with(&a, &mut b, &ours).await;
     ping(&ours, &theirs).await;
 }
 
@@ -158,10 +151,7 @@ impl RollsBack for visavis_tests::Peer {
 pub(super) async fn remote_in_a_call(world: World) {
     let (a, mut b) = world.peers().await;
     let ours = a.create_data_channel(ChannelInit::new("t")).await.unwrap();
-    connect_by_hand(&a, &b).await;
-    connected(&a, &b).await;
-    opened(&ours).await;
-    let theirs = b.log.channel().await;
+    let theirs = connect_with(&a, &mut b, &ours).await;
     a.add_transceiver(MediaKind::Audio, Direction::SendRecv)
         .await
         .unwrap();
@@ -185,10 +175,7 @@ pub(super) async fn remote_in_a_call(world: World) {
 pub(super) async fn of_an_ice_restart(world: World) {
     let (a, mut b) = world.peers().await;
     let ours = a.create_data_channel(ChannelInit::new("t")).await.unwrap();
-    connect_by_hand(&a, &b).await;
-    connected(&a, &b).await;
-    opened(&ours).await;
-    let theirs = b.log.channel().await;
+    let theirs = connect_with(&a, &mut b, &ours).await;
     let ufrag = |sdp: &str| {
         let line = sdp.lines().find(|l| l.starts_with("a=ice-ufrag:"));
         line.expect("an ufrag").to_owned()
