@@ -39,10 +39,13 @@ const MAX_HELD: usize = 64;
 /// str0m may ask for time to pass at once, again and again; after this many in a row the task sleeps a little.
 const IMMEDIATE_TIMEOUTS: usize = 4;
 
-/// How much may be under way for each millisecond there and back, in bytes: within a machine, and elsewhere, where it is
-/// more than 1 Gbit/s.
-const NEAR_WINDOW: usize = 16 * 1024;
+/// How much may be under way within a machine, in bytes, and elsewhere for each millisecond there and back, which is more than
+/// 1 Gbit/s.
+const LOCAL_WINDOW: usize = 16 * 1024;
 const FAR_WINDOW: usize = 128 * 1024;
+
+/// A path within a machine has a shorter round trip than this, unless something delays it on purpose.
+const LOCAL: Duration = Duration::from_millis(5);
 
 /// A peer that carried nothing for this long is idle, and measured no more often than this.
 const IDLE: Duration = Duration::from_secs(1);
@@ -563,11 +566,15 @@ impl Driver {
     /// How much of a data channel's may be under way, if that is bounded: SCTP's cost for each packet grows with it.
     fn window(&self) -> Option<usize> {
         let (local, remote) = self.selected?;
-        // Within a machine the time there and back is that of the two programs.
-        let is_near = local.ip() == remote.ip() || remote.ip().is_loopback();
-        let each_ms = if is_near { NEAR_WINDOW } else { FAR_WINDOW };
-        let round_trip = self.rtt().unwrap_or_default().max(Duration::from_millis(1));
-        let window = (round_trip.as_secs_f64() * 1e3 * each_ms as f64) as usize;
+        let is_local = local.ip() == remote.ip() || remote.ip().is_loopback();
+        let round_trip = self.rtt().unwrap_or_default();
+        // What ICE measured within a machine is how busy the two programs were.
+        let window = if is_local && round_trip < LOCAL {
+            LOCAL_WINDOW
+        } else {
+            let ms = (round_trip.as_secs_f64() * 1e3).max(1.0);
+            (ms * FAR_WINDOW as f64) as usize
+        };
         (window < MAX_IN_SCTP).then_some(window)
     }
 

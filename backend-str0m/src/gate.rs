@@ -21,7 +21,7 @@ use std::{
 const MAX_HELD: usize = 1024;
 
 /// So many acknowledgements are left out in a row, at most: the remote peer goes on while we read.
-const MAX_DEFERRED: usize = 8;
+const MAX_DEFERRED: usize = 32;
 
 /// The length of a SACK chunk without gaps and duplicates (RFC 9260 §3.3.4).
 const PLAIN_SACK: usize = 16;
