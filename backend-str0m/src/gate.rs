@@ -49,6 +49,13 @@ struct State {
     window: Option<usize>,
 }
 
+impl State {
+    /// Whether what comes must wait, if only for what came before it.
+    fn is_closed(&self) -> bool {
+        self.closed || !self.held.is_empty()
+    }
+}
+
 impl Gate {
     /// The gate of the DTLS that `build` makes: str0m makes that by a provider without a peer.
     pub(crate) fn of<T>(build: impl FnOnce() -> T) -> (Arc<Self>, T) {
@@ -120,11 +127,6 @@ impl Gate {
         self.lock().window = window;
     }
 
-    fn is_closed(&self) -> bool {
-        let state = self.lock();
-        state.closed || !state.held.is_empty()
-    }
-
     /// Writes a packet that was let go into `out`, and returns its length.
     pub(crate) fn take_due(&self, out: &mut [u8]) -> Option<usize> {
         let packet = self.lock().due.pop_front()?;
@@ -135,12 +137,15 @@ impl Gate {
     ///
     /// What passes a closed gate is only what acknowledges, and the question whether we live. All else keeps its order.
     pub(crate) fn pass(&self, packet: &[u8], out: &mut [u8]) -> Option<usize> {
-        let len = if self.is_closed() {
+        let state = self.lock();
+        let (is_closed, window) = (state.is_closed(), state.window);
+        drop(state);
+        let len = if is_closed {
             self.pass_closed(packet, out)?
         } else {
             copy(packet, out)?
         };
-        if let Some(window) = self.lock().window {
+        if let Some(window) = window {
             narrow(&mut out[..len], window);
         }
         Some(len)
@@ -244,13 +249,13 @@ mod tests {
             assert_eq!(pass(&gate, waits), None);
         }
         gate.set_closed(false);
-        assert!(gate.is_closed(), "what comes now would overtake");
+        assert!(gate.lock().is_closed(), "what comes now would overtake");
         assert_eq!(due(&gate), None);
         for waits in waiting {
             assert!(gate.release());
             assert_eq!(due(&gate), Some(waits));
         }
-        assert!(!gate.release() && !gate.is_closed());
+        assert!(!gate.release() && !gate.lock().is_closed());
     }
 
     #[test]
