@@ -1,16 +1,18 @@
 //! The machine's own network, through Tokio's reactor.
 
+mod reactor;
+
 use super::{Changed, Net, RecvMeta, Transmit, UdpSocket};
-use quinn_udp::{UdpSockRef, UdpSocketState};
+use quinn_udp::{BATCH_SIZE, UdpSockRef, UdpSocketState};
+use reactor::Watched;
 use std::{
     io::{self, IoSliceMut},
     net::{IpAddr, SocketAddr},
     sync::{Arc, LazyLock},
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 use tokio::{
-    io::Interest,
     sync::{Mutex, watch},
     time::sleep,
 };
@@ -21,6 +23,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Whoever holds it looks at the interfaces for all who wait, on whatever runtime they are. When it is given up the
 /// next takes over, so that a process looks once a second however many peers it has.
 static LOOKING: Mutex<()> = Mutex::const_new(());
+
+/// A read goes on until there is nothing left, if there is room: one that leaves room need not be repeated to know.
+const READS_ALL: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
 /// What was seen last.
 static SEEN: LazyLock<watch::Sender<Vec<IpAddr>>> = LazyLock::new(watch::Sender::default);
@@ -64,8 +69,10 @@ impl Net for RealNet {
         // A default receive buffer of 208 KiB overflows within a burst of one large message; best effort.
         let _ = state.set_recv_buffer_size(UdpSockRef::from(&socket), 2 * 1024 * 1024);
         let _ = state.set_send_buffer_size(UdpSockRef::from(&socket), 2 * 1024 * 1024);
-        let io = tokio::net::UdpSocket::from_std(socket)?;
-        Ok(Arc::new(RealSocket { io, state }))
+        Ok(Arc::new(RealSocket {
+            io: Watched::new(socket)?,
+            state,
+        }))
     }
 }
 
@@ -103,29 +110,27 @@ async fn look() {
 
 #[derive(Debug)]
 struct RealSocket {
-    io: tokio::net::UdpSocket,
+    io: Watched,
     state: UdpSocketState,
+}
+
+impl RealSocket {
+    fn send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.state.try_send(UdpSockRef::from(self.io.socket()), transmit)
+    }
 }
 
 impl UdpSocket for RealSocket {
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.io.local_addr()
+        self.io.socket().local_addr()
     }
 
     fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<()>> {
-        loop {
-            ready!(self.io.poll_send_ready(cx))?;
-            match self.try_send(transmit) {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                done => return Poll::Ready(done),
-            }
-        }
+        self.io.poll_write(cx, || self.send(transmit))
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        self.io.try_io(Interest::WRITABLE, || {
-            self.state.try_send(UdpSockRef::from(&self.io), transmit)
-        })
+        self.send(transmit)
     }
 
     fn poll_recv(
@@ -134,16 +139,11 @@ impl UdpSocket for RealSocket {
         bufs: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.io.poll_recv_ready(cx))?;
-            let read = self.io.try_io(Interest::READABLE, || {
-                self.state.recv(UdpSockRef::from(&self.io), bufs, meta)
-            });
-            match read {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                done => return Poll::Ready(done),
-            }
-        }
+        let room = bufs.len().min(BATCH_SIZE);
+        self.io.poll_read(cx, || {
+            let read = self.state.recv(UdpSockRef::from(self.io.socket()), bufs, meta)?;
+            Ok((read, !READS_ALL || read == room))
+        })
     }
 
     fn max_gso_segments(&self) -> usize {
