@@ -6,7 +6,7 @@ use crate::{
     driven::{Driven, Occurrence},
     dtls, error,
     gate::Gate,
-    ice::{FirstCheck, Liveness},
+    ice::{self, FirstCheck, Liveness},
     media::Tracks,
     negotiate::{Announce, Applied, Negotiation},
     sockets::{Buffers, Sockets},
@@ -47,7 +47,7 @@ const FAR_WINDOW: usize = 128 * 1024;
 /// A path within a machine has a shorter round trip than this, unless something delays it on purpose.
 const LOCAL: Duration = Duration::from_millis(5);
 
-/// A peer that carried nothing for this long is idle, and measured no more often than this.
+/// A peer that carried nothing for this long is idle, and measured only when it checks its path.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// How long the goodbye may take to leave.
@@ -91,8 +91,12 @@ pub(crate) struct Driver {
     selected: Option<(SocketAddr, SocketAddr)>,
     remote_types: HashMap<SocketAddr, CandidateType>,
     last_timeout: Option<Instant>,
+    /// How long an idle peer sleeps.
+    rest: Duration,
     /// When something other than STUN last came or went, or was asked for.
     active: Instant,
+    /// The last read had packets of media.
+    had_media: bool,
     events: EventSink,
     commands: mpsc::UnboundedReceiver<Command>,
 }
@@ -130,7 +134,9 @@ impl Driver {
             selected: None,
             remote_types: HashMap::new(),
             last_timeout: None,
+            rest: ice::keepalive(disconnected_after),
             active: Instant::now(),
+            had_media: false,
             events,
             commands,
         };
@@ -146,8 +152,8 @@ impl Driver {
             let more = self.settle();
             self.tracks.leaving(self.driven.transmits());
             self.sockets.flush(self.driven.transmits()).await;
-            if more {
-                // The reader may share this thread.
+            if std::mem::take(&mut self.had_media) || more {
+                // The reader may share this thread, and what comes meanwhile is handled at once.
                 tokio::task::yield_now().await;
             }
             let deadline = self.deadline();
@@ -382,7 +388,7 @@ impl Driver {
                 self.gate.set_closed(behind);
                 self.gate.set_reading(datagrams.peek().is_some());
             }
-            self.tracks.arrived(datagram, now);
+            self.had_media |= self.tracks.arrived(datagram, now);
             self.driven.input(input);
             self.handle_events();
         }
@@ -542,8 +548,8 @@ impl Driver {
         let now = Instant::now();
         let mut wake = Instant::from_std(self.driven.wake().min(now.into_std() + NEVER));
         if self.is_idle(now) && self.driven.peek().last_timeout_reason() == Reason::Stats {
-            // Nothing but checks of the path can be due behind it, and those have time.
-            wake = wake.max(self.last_timeout.unwrap_or(now) + IDLE);
+            // Nothing but checks of the path can be due behind it, and those are due with the rest.
+            wake = wake.max(self.last_timeout.unwrap_or(now) + self.rest);
         }
         // Tokio's clock has grains of 1 ms; a wish for "now" that time does not fulfil must not spin.
         let wake = match self.last_timeout {

@@ -28,14 +28,18 @@ const MAX_RETRANSMITS: usize = 100;
 
 /// Sets str0m's timers so that a silence of `disconnected_after` is sure to be one.
 pub(crate) fn configure(config: &mut RtcConfig, disconnected_after: Duration) {
-    // A living pair is checked this often: three checks may be lost.
-    let keepalive = (disconnected_after / 4).clamp(INITIAL_STUN_RTO, Duration::from_secs(3));
+    let keepalive = keepalive(disconnected_after);
     config.set_initial_stun_rto(INITIAL_STUN_RTO);
     config.set_max_stun_rto(keepalive);
     // The first few come faster.
     let retransmits = FORGET_AFTER.as_millis() / keepalive.as_millis().max(1) + 6;
     let retransmits = usize::try_from(retransmits).unwrap_or(usize::MAX);
     config.set_max_stun_retransmits(retransmits.min(MAX_RETRANSMITS));
+}
+
+/// How often a living pair is checked. The remote peer checks it as well, and either is a sign of life.
+pub(crate) fn keepalive(disconnected_after: Duration) -> Duration {
+    (disconnected_after / 2).clamp(INITIAL_STUN_RTO, Duration::from_secs(3))
 }
 
 /// Follows the state.

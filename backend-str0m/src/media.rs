@@ -251,10 +251,10 @@ impl Tracks {
         }
     }
 
-    /// A datagram came from the remote peer.
-    pub(crate) fn arrived(&mut self, datagram: &[u8], now: Instant) {
+    /// A datagram came from the remote peer. Returns whether it is media.
+    pub(crate) fn arrived(&mut self, datagram: &[u8], now: Instant) -> bool {
         let Some(ssrc) = rtp::ssrc(datagram) else {
-            return;
+            return false;
         };
         let known = self.arriving.iter().find(|(arriving, ..)| *arriving == ssrc);
         if let Some(&(_, index, repeats)) = known
@@ -263,6 +263,7 @@ impl Tracks {
             track.waiting.arrived(now, patience(self.rtt));
             track.counts.repeats_received += u64::from(repeats);
         }
+        true
     }
 
     /// These datagrams are about to be sent.

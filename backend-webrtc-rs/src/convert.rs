@@ -49,7 +49,6 @@ pub(crate) fn settings(config: &EngineConfig, bound: &[SocketAddr]) -> SettingEn
         0..=2 => SHORT_TICK,
         _ => TICK,
     };
-    let keepalive = (config.disconnected_after / 3).clamp(Duration::from_millis(100), Duration::from_secs(2));
     SettingEngineBuilder::new()
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
         .with_include_loopback_candidate(true)
@@ -63,7 +62,7 @@ pub(crate) fn settings(config: &EngineConfig, bound: &[SocketAddr]) -> SettingEn
         .with_ice_timeouts(
             Some(config.disconnected_after),
             Some(Duration::ZERO),
-            Some(keepalive),
+            Some(keepalive(config)),
         )
         // An ICE restart is how a call follows its host to another network, so it binds anew.
         .with_discard_local_candidates_during_ice_restart(true)
@@ -74,6 +73,12 @@ pub(crate) fn settings(config: &EngineConfig, bound: &[SocketAddr]) -> SettingEn
         .with_srtp_replay_protection_window(SRTP_REPLAY_WINDOW)
         // SCTP repeats what is lost; a timer of its own would only close channels on slow paths.
         .with_dcep_handshake_timeout(None)
+}
+
+/// How often a connected pair is checked. One that is `disconnected` is checked no more often, and has to be found alive before
+/// core restarts ICE.
+pub(crate) fn keepalive(config: &EngineConfig) -> Duration {
+    (config.disconnected_after / 3).clamp(Duration::from_millis(100), Duration::from_secs(2))
 }
 
 /// What the library wrote. After strange descriptions it gives one payload type to several codecs; others do not

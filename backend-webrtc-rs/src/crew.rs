@@ -14,7 +14,10 @@ use std::{
     },
     task::{Context, Poll, Wake, Waker},
 };
-use tokio::{sync::Notify, task::consume_budget};
+use tokio::{
+    sync::Notify,
+    task::{consume_budget, yield_now},
+};
 
 type Boxed = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -116,19 +119,21 @@ impl Wake for Call {
 
 impl Members {
     /// Polls whoever is woken, for ever. When the others have had their turn, `flush` is called with the driver's
-    /// context, and then the driver has the next.
-    pub(crate) async fn run(mut self, mut flush: impl FnMut(&mut Context<'_>)) {
+    /// context, and then the driver has the next; if `flush` says so, after the runtime's other tasks.
+    pub(crate) async fn run(mut self, mut flush: impl FnMut(&mut Context<'_>) -> bool) {
         loop {
             let joining = std::mem::take(&mut lock(&self.crew.joining).futures);
             for future in joining {
                 self.take_in(future);
             }
             let next = lock(&self.crew.ready).pop_front();
-            if next.is_none_or(|place| place == DRIVER) {
-                flush(&mut Context::from_waker(&self.driver));
-            }
+            let gives_way =
+                next.is_none_or(|place| place == DRIVER) && flush(&mut Context::from_waker(&self.driver));
             match next {
                 Some(place) => {
+                    if gives_way {
+                        yield_now().await;
+                    }
                     self.poll(place);
                     consume_budget().await;
                 }
@@ -193,7 +198,7 @@ impl Drop for Members {
 mod tests {
     use super::*;
     use std::{future::poll_fn, sync::atomic::AtomicUsize, time::Duration};
-    use tokio::{sync::mpsc, task::yield_now, time::timeout};
+    use tokio::{sync::mpsc, time::timeout};
 
     #[tokio::test]
     async fn everybody_is_polled_when_woken_and_only_then() {
@@ -212,9 +217,7 @@ mod tests {
         let flushes = Arc::<AtomicUsize>::default();
         let task = tokio::spawn({
             let flushes = Arc::clone(&flushes);
-            members.run(move |_| {
-                flushes.fetch_add(1, SeqCst);
-            })
+            members.run(move |_| flushes.fetch_add(1, SeqCst) % 2 == 0)
         });
         for number in 0..3 {
             let (to_driver, crew_too) = (to_driver.clone(), Arc::clone(&crew));

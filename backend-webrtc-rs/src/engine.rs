@@ -141,6 +141,7 @@ impl Session {
             Arc::clone(&tasks),
             crew,
             Arc::clone(&addresses),
+            config,
             span.clone(),
         ));
         let driver_stopped = runtime.driver_stopped();

@@ -4,11 +4,12 @@
 //! tasks so that closing ends every one, and wakes its driver when that has something to do.
 
 use crate::{
+    convert,
     crew::Crew,
     socket::{Link, Socket, lock},
 };
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     io::{self, IoSliceMut},
     net::{SocketAddr, ToSocketAddrs, UdpSocket},
     pin::Pin,
@@ -22,12 +23,16 @@ use tokio::{
 };
 use tracing::{Instrument, Span};
 use visavis_core::{
-    Net,
+    EngineConfig, Net,
     net::{RecvMeta, Transmit, bind_addresses},
 };
 use webrtc::runtime::{AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime};
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A sleep of this length is for ICE's next tick, of which there are five a second whatever the settings. An idle peer needs
+/// them only for its checks.
+const LONG: Duration = Duration::from_millis(150);
 
 /// The tasks of one peer.
 #[derive(Debug, Default)]
@@ -70,6 +75,9 @@ pub(crate) struct PeerRuntime {
     tasks: Arc<Tasks>,
     crew: Arc<Crew>,
     addresses: Arc<BindAddresses>,
+    /// How often ICE checks a connected pair, and after how long a silence it is disconnected.
+    check: Duration,
+    silence: Duration,
     span: Span,
     /// The task of the library's first future; only its sleeps are nudged.
     driver: Arc<OnceLock<tokio::task::Id>>,
@@ -83,6 +91,7 @@ impl PeerRuntime {
         tasks: Arc<Tasks>,
         crew: Arc<Crew>,
         addresses: Arc<BindAddresses>,
+        config: &EngineConfig,
         span: Span,
     ) -> Self {
         Self {
@@ -90,6 +99,8 @@ impl PeerRuntime {
             tasks,
             crew,
             addresses,
+            check: convert::keepalive(config),
+            silence: config.disconnected_after,
             span,
             driver: Arc::default(),
             spawned: AtomicBool::new(false),
@@ -149,7 +160,11 @@ impl Runtime for PeerRuntime {
         let link = Arc::clone(&self.link);
         Box::new(Handle(self.tasks.spawn(&self.span, async move {
             let _ = driver.set(tokio::task::id());
-            members.run(|cx| link.flush(cx)).await;
+            let flush = |cx: &mut Context<'_>| {
+                link.flush(cx);
+                link.is_turn_over()
+            };
+            members.run(flush).await;
         })))
     }
 
@@ -184,9 +199,8 @@ impl Runtime for PeerRuntime {
     }
 
     fn sleep(&self, duration: Duration) -> Boxed<'static, ()> {
-        let timer = tokio::time::sleep(duration);
         if !self.is_driver() {
-            return Box::pin(timer);
+            return Box::pin(tokio::time::sleep(duration));
         }
         if !self.link.driver_sleeps() {
             return Box::pin(tokio::task::yield_now());
@@ -194,13 +208,25 @@ impl Runtime for PeerRuntime {
         if self.link.has_unsent() || self.crew.others_wait() {
             self.link.give_way();
         }
-        let link = Arc::clone(&self.link);
+        let rest = (duration >= LONG).then(|| self.link.rest(self.check, self.silence));
+        let duration = duration.max(rest.flatten().unwrap_or_default());
+        let (link, timer) = (Arc::clone(&self.link), tokio::time::sleep(duration));
         Box::pin(async move {
             tokio::select! {
                 biased;
                 () = link.nudged() => {}
                 () = timer => {}
             }
+            // The driver takes one by lot of what is ready. What came at the same moment is to be first, each time.
+            let mut is_first = true;
+            poll_fn(|cx| {
+                if std::mem::take(&mut is_first) {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Poll::Ready(())
+            })
+            .await;
         })
     }
 

@@ -18,6 +18,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst},
     },
     task::Context,
+    time::Duration,
 };
 use tokio::{
     sync::{Notify, watch},
@@ -36,12 +37,21 @@ const MAX_HELD_MEDIA: usize = 4 * 1024 * 1024;
 /// a receiver that shares our thread.
 const BURST: usize = 64;
 
+/// So many datagrams go by before the runtime's other tasks have a turn: 32 KiB if they are full.
+const TURN: u64 = 28;
+
 /// While a reader is behind, so many bytes are kept for it: a window of SCTP with its headers.
 const MAX_LATE: usize = RECEIVE_BUFFER as usize + RECEIVE_BUFFER as usize / 8;
 
 /// One driver pass reads at most this many messages out of SCTP; what is left waits for the next datagram
 /// (`SCTP_PIPELINE_READ_BACKLOG_LIMIT` of rtc).
 const READ_BACKLOG: usize = 256;
+
+/// A peer that carried nothing for this long is idle. A timer of SCTP that is not due by then may be late.
+const IDLE: Duration = Duration::from_secs(3);
+
+/// How much later than asked for a timer is, so that what it waits for is over.
+const GRAIN: Duration = Duration::from_millis(2);
 
 /// The record types of DTLS (RFC 7983 §7, RFC 5246 §6.2.1).
 const DTLS: std::ops::RangeInclusive<u8> = 20..=63;
@@ -113,9 +123,24 @@ pub(crate) struct Link {
     unsent: AtomicBool,
     /// The driver's next read waits until others had their turn.
     gives_way: AtomicBool,
+    /// Something other than STUN went through a socket since the driver last slept.
+    carried: AtomicBool,
+    quiet: Mutex<Quiet>,
+    /// The datagrams that had gone by at the end of the last turn.
+    turn: AtomicU64,
     late: Mutex<Late>,
     sockets: Mutex<Vec<Weak<Socket>>>,
     pub(crate) counts: Counts,
+}
+
+/// When the driver, on its way to sleep, last saw that there was something.
+#[derive(Default)]
+struct Quiet {
+    /// Something other than STUN, either way.
+    active: Option<Instant>,
+    /// Anything from the remote peer, and how many bytes that were in all.
+    heard: Option<Instant>,
+    received: u64,
 }
 
 /// What one read gave.
@@ -224,6 +249,24 @@ impl Link {
         self.burst.swap(0, Relaxed) < BURST
     }
 
+    /// How long the driver may sleep if the connection is up and has carried nothing but ICE's checks for a while: until the
+    /// next `check`, or until `silence` has lasted too long.
+    pub(crate) fn rest(&self, check: Duration, silence: Duration) -> Option<Duration> {
+        let (now, received) = (Instant::now(), self.counts.bytes_received.load(Relaxed));
+        let mut quiet = lock(&self.quiet);
+        if self.carried.swap(false, Relaxed) || self.is_settling() {
+            quiet.active = Some(now);
+        }
+        if quiet.received != received {
+            (quiet.received, quiet.heard) = (received, Some(now));
+        }
+        if now - quiet.active? < IDLE {
+            return None;
+        }
+        let left = (quiet.heard? + silence).checked_duration_since(now)?;
+        Some(check.min(left + GRAIN))
+    }
+
     /// Whether a socket may hold what is to be sent.
     pub(crate) fn has_unsent(&self) -> bool {
         self.unsent.load(Relaxed)
@@ -244,6 +287,18 @@ impl Link {
                 self.unsent.store(true, Relaxed);
             }
         }
+    }
+
+    /// Whether so much went by since this was last so that the runtime's other tasks are to run: the reader, and the remote
+    /// peer if it is in this process.
+    pub(crate) fn is_turn_over(&self) -> bool {
+        let counts = &self.counts;
+        let carried = counts.packets_sent.load(Relaxed) + counts.packets_received.load(Relaxed);
+        let is_over = carried - self.turn.load(Relaxed) >= TURN;
+        if is_over {
+            self.turn.store(carried, Relaxed);
+        }
+        is_over
     }
 
     /// Whether what begins with this byte must wait.
@@ -280,8 +335,11 @@ impl Link {
         }
     }
 
-    /// Looks at a datagram of DTLS in either direction.
+    /// Looks at a datagram in either direction.
     fn observe(&self, contents: &[u8]) {
+        if contents.first().is_some_and(|first| !STUN.contains(first)) {
+            self.carried.store(true, Relaxed);
+        }
         if contents.first() != Some(&ALERT) {
             return;
         }
@@ -391,4 +449,30 @@ impl Late {
 /// Locks a mutex; one that a panic poisoned is used as it is.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::advance;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_driver_rests_until_the_next_check_or_the_end_of_patience() {
+        let (check, silence) = (Duration::from_millis(2500), Duration::from_secs(5));
+        let link = Link::default();
+        assert_eq!(link.rest(check, silence), None, "nothing is connected");
+        link.select(true);
+        link.set_secured();
+        link.observe(&[*SRTP.start()]);
+        link.counts.bytes_received.store(1, Relaxed);
+        assert_eq!(link.rest(check, silence), None, "it carries something");
+        advance(IDLE).await;
+        assert_eq!(link.rest(check, silence), Some(silence - IDLE + GRAIN));
+        link.counts.bytes_received.store(2, Relaxed);
+        assert_eq!(link.rest(check, silence), Some(check));
+        advance(silence + GRAIN).await;
+        assert_eq!(link.rest(check, silence), None, "it is disconnected");
+        link.counts.bytes_received.store(3, Relaxed);
+        assert_eq!(link.rest(check, silence), Some(check));
+    }
 }
