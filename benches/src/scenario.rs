@@ -18,6 +18,7 @@ use crate::{
     outcome::Outcome,
     work::{Arm, Visit, Work},
 };
+use tokio::task::JoinSet;
 
 /// Does the work of a visit.
 ///
@@ -46,4 +47,22 @@ pub async fn run(lab: &Lab, visit: &Visit, outcome: &mut Outcome) -> Result<(), 
             window,
         } => codecs::run(lab, visit, [width, height], window, outcome).await,
     }
+}
+
+/// Runs on one of the runtime's own threads, as applications do: to wake that of `block_on` costs more than a message.
+async fn on_a_worker<T, F>(work: F) -> Result<T, String>
+where
+    F: Future<Output = Result<T, String>> + Send + 'static,
+    T: Send + 'static,
+{
+    // Ends with this function.
+    let mut tasks = JoinSet::new();
+    tasks.spawn(work);
+    ended(&mut tasks).await
+}
+
+/// What the only task of a set gave.
+async fn ended<T: 'static>(tasks: &mut JoinSet<Result<T, String>>) -> Result<T, String> {
+    let ended = tasks.join_next().await.ok_or("no task")?;
+    ended.map_err(|error| error.to_string())?
 }

@@ -5,7 +5,7 @@ use crate::{
     lab::{Lab, Site},
     metric::Metric,
     outcome::{Meter, Outcome},
-    scenario::handshake::negotiated,
+    scenario::{handshake::negotiated, on_a_worker},
     stats::median,
     work::{Network, Visit, Work},
 };
@@ -150,17 +150,22 @@ impl DataCall {
     /// When one is lost, out of order or not what was sent.
     pub async fn send(&mut self, count: u64) -> Result<Duration, String> {
         let numbers = self.numbers(count);
-        let began = Instant::now();
-        let send = async {
-            for n in numbers.clone() {
-                send(&self.offerer, self.messages.get(n)).await?;
-            }
-            Ok(())
-        };
-        let read = self.read(numbers.clone());
-        tokio::try_join!(send, read)?;
-        let took = began.elapsed();
-        self.check_counts(numbers.end)?;
+        let end = numbers.end;
+        let (offerer, answerer, messages) =
+            (self.offerer.clone(), self.answerer.clone(), self.messages.clone());
+        let took = on_a_worker(async move {
+            let began = Instant::now();
+            let send = async {
+                for n in numbers.clone() {
+                    send(&offerer, messages.get(n)).await?;
+                }
+                Ok(())
+            };
+            tokio::try_join!(send, messages.read(&answerer, numbers.clone()))?;
+            Ok(began.elapsed())
+        });
+        let took = took.await?;
+        self.check_counts(end)?;
         Ok(took)
     }
 
@@ -170,19 +175,25 @@ impl DataCall {
     ///
     /// When one does not come back as it was sent.
     pub async fn round_trips(&mut self, count: u64) -> Result<Vec<Duration>, String> {
-        let mut took = Vec::with_capacity(count as usize);
-        for n in self.numbers(count) {
-            let message = self.messages.get(n);
-            let began = Instant::now();
-            send(&self.offerer, message).await?;
-            let there = receive(&self.answerer, n).await?;
-            self.messages.check(n, &there)?;
-            send(&self.answerer, there).await?;
-            let back = receive(&self.offerer, n).await?;
-            took.push(began.elapsed());
-            self.messages.check(n, &back)?;
-        }
-        Ok(took)
+        let numbers = self.numbers(count);
+        let (offerer, answerer, messages) =
+            (self.offerer.clone(), self.answerer.clone(), self.messages.clone());
+        let took = on_a_worker(async move {
+            let mut took = Vec::with_capacity(count as usize);
+            for n in numbers {
+                let message = messages.get(n);
+                let began = Instant::now();
+                send(&offerer, message).await?;
+                let there = receive(&answerer, n).await?;
+                messages.check(n, &there)?;
+                send(&answerer, there).await?;
+                let back = receive(&offerer, n).await?;
+                took.push(began.elapsed());
+                messages.check(n, &back)?;
+            }
+            Ok(took)
+        });
+        took.await
     }
 
     /// Sends to a reader that has stopped until the sender has to wait; then reads all of it.
@@ -204,7 +215,7 @@ impl DataCall {
             }
         }
         let began = Instant::now();
-        self.read(first..self.sent).await?;
+        self.messages.read(&self.answerer, first..self.sent).await?;
         let recovery = began.elapsed();
         self.check_counts(self.sent)?;
         Ok(Stall { held, recovery })
@@ -220,13 +231,6 @@ impl DataCall {
         let numbers = self.sent..self.sent + count;
         self.sent = numbers.end;
         numbers
-    }
-
-    async fn read(&self, numbers: Range<u64>) -> Result<(), String> {
-        for n in numbers {
-            self.messages.check(n, &receive(&self.answerer, n).await?)?;
-        }
-        Ok(())
     }
 
     /// Whether the channel has counted `count` messages on both sides.
@@ -294,6 +298,14 @@ impl Messages {
         (arrived.as_text().is_none() && arrived.as_bytes()[Self::NUMBER..] == *self.rest(n))
             .then_some(())
             .ok_or_else(|| format!("the bytes of message {n} are not what was sent"))
+    }
+
+    /// Reads these numbers and nothing else.
+    async fn read(&self, channel: &DataChannel, numbers: Range<u64>) -> Result<(), String> {
+        for n in numbers {
+            self.check(n, &receive(channel, n).await?)?;
+        }
+        Ok(())
     }
 
     fn rest(&self, n: u64) -> &[u8] {

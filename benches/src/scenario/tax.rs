@@ -4,6 +4,7 @@ use crate::{
     lab::nets,
     metric::Metric,
     outcome::{Meter, Outcome, Values},
+    scenario::on_a_worker,
     work::{Content, Network, Visit, Work},
 };
 use visavis_baseline::{ByHand, Connected, Variant, by_hand};
@@ -36,15 +37,28 @@ pub async fn run(visit: &Visit, library: &str, tuned: bool, outcome: &mut Outcom
         outcome.measure(visit, call).await;
         return Ok(());
     }
-    let mut connected = connect(&*library).await?;
-    let mut count = 100;
+    let (mut pair, mut count) = (Some(connect(&*library).await?), 100);
     outcome
         .measure(visit, async || {
-            batch(visit.work, &mut *connected, &mut count).await
+            let (work, mut connected) = (visit.work, pair.take().ok_or("the call has failed")?);
+            let batch = async move {
+                let values = batch(work, &mut *connected, &mut count).await;
+                Ok((connected, values, count))
+            };
+            // Where the applications of visavis's own arms run.
+            let done = match work {
+                Work::Frames { .. } => batch.await,
+                _ => on_a_worker(batch).await,
+            };
+            let (back, values, next) = done?;
+            (pair, count) = (Some(back), next);
+            values
         })
         .await;
     // It may have ended with a failure, which is in the outcome then.
-    let _ = connected.close().await;
+    if let Some(connected) = pair {
+        let _ = connected.close().await;
+    }
     Ok(())
 }
 

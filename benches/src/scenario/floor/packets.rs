@@ -4,6 +4,7 @@ use crate::{
     metric::Metric,
     outcome::{Meter, Outcome},
     scenario::content::Frames,
+    scenario::ended,
     tap::datagrams,
     work::{Content, Visit},
 };
@@ -165,12 +166,6 @@ impl Link {
             sent: numbers.end,
         })
     }
-}
-
-/// What the only task of a set gave.
-async fn ended<T: 'static>(tasks: &mut JoinSet<Result<T, String>>) -> Result<T, String> {
-    let ended = tasks.join_next().await.ok_or("no task")?;
-    ended.map_err(|error| error.to_string())?
 }
 
 /// What may be under way, and what has arrived.
