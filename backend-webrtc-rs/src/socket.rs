@@ -467,7 +467,8 @@ mod tests {
         link.counts.bytes_received.store(1, Relaxed);
         assert_eq!(link.rest(check, silence), None, "it carries something");
         advance(IDLE).await;
-        assert_eq!(link.rest(check, silence), Some(silence - IDLE + GRAIN));
+        let left = silence.checked_sub(IDLE).unwrap();
+        assert_eq!(link.rest(check, silence), Some(left + GRAIN));
         link.counts.bytes_received.store(2, Relaxed);
         assert_eq!(link.rest(check, silence), Some(check));
         advance(silence + GRAIN).await;
