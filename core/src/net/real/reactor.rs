@@ -59,23 +59,31 @@ mod imp {
             cx: &mut Context<'_>,
             mut write: impl FnMut() -> io::Result<()>,
         ) -> Poll<io::Result<()>> {
-            match write() {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                done => return Poll::Ready(done),
-            }
             let mut full = self.full.lock().unwrap_or_else(PoisonError::into_inner);
-            let writable = match &mut *full {
-                Some(writable) => writable,
-                none => none.insert(watch(self.socket().try_clone()?, Interest::WRITABLE)?),
-            };
             loop {
-                let mut guard = ready!(writable.poll_write_ready(cx))?;
-                if let Ok(done) = guard.try_io(|_| write()) {
+                let done = match &*full {
+                    Some(writable) => ready!(writable.poll_write_ready(cx))?.try_io(|_| write()).ok(),
+                    None => Some(write()).filter(|done| !would_block(done)),
+                };
+                if let Some(done) = done {
                     *full = None;
                     return Poll::Ready(done);
                 }
+                if full.is_none() {
+                    *full = Some(watch(self.socket().try_clone()?, Interest::WRITABLE)?);
+                }
             }
         }
+
+        /// Whether the reactor tells of room, too.
+        #[cfg(test)]
+        pub(in super::super) fn is_full(&self) -> bool {
+            self.full.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        }
+    }
+
+    fn would_block(done: &io::Result<()>) -> bool {
+        matches!(done, Err(e) if e.kind() == io::ErrorKind::WouldBlock)
     }
 
     #[expect(
@@ -183,6 +191,7 @@ mod tests {
             let mut write = || answers.next().map_or(Ok(()), |refusal| Err(refusal.into()));
             let written = poll_fn(|cx| watched.poll_write(cx, &mut write));
             timeout(PATIENCE, written).await.unwrap().unwrap();
+            assert!(!watched.is_full());
         }
     }
 }
