@@ -34,9 +34,9 @@ const SHORT_TICK: Duration = Duration::from_millis(20);
 /// SCTP's receive window, in bytes: what may be under way to us on all channels together.
 pub(crate) const RECEIVE_BUFFER: u32 = 2 * 1024 * 1024;
 
-/// How late a DTLS record may be, in records: half as many again as a window of SCTP has, with room in it for what
+/// How late a DTLS record may be, in records: a quarter more than a window of SCTP has, with room in it for what
 /// acknowledges our own data. Each record costs the library a shift of so many bits.
-const REPLAY_WINDOW: usize = 3072;
+const REPLAY_WINDOW: usize = 2304;
 
 /// How late an SRTP packet may be, in packets: a repeated one is behind all that came meanwhile.
 const SRTP_REPLAY_WINDOW: usize = 1024;

@@ -221,16 +221,20 @@ impl Media {
         lock(&self.0).take_rtcp(packets, now);
     }
 
-    /// The next packet for the wire.
-    fn next(&self, now: Instant) -> Option<Outgoing> {
+    /// The next packet for the wire, and when it goes.
+    fn next(&self) -> Option<(Instant, Outgoing)> {
         let mut state = lock(&self.0);
+        if state.lines.is_empty() {
+            return None;
+        }
+        let now = Instant::now();
         loop {
             if let Some(rtcp) = state.rtcp.pop_front() {
-                return Some(Outgoing::Rtcp(rtcp));
+                return Some((now, Outgoing::Rtcp(rtcp)));
             }
             if let Some(mut packet) = state.packets.pop_front() {
                 state.number(&mut packet, now);
-                return Some(Outgoing::Rtp(packet));
+                return Some((now, Outgoing::Rtp(packet)));
             }
             if !state.fill(now) {
                 return None;

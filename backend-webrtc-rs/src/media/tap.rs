@@ -73,8 +73,8 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Tap {
         if !self.link.has_pair() || !self.link.may_send() {
             return None;
         }
-        let now = Instant::now();
-        let packet = match self.media.next(now)? {
+        let (now, outgoing) = self.media.next()?;
+        let packet = match outgoing {
             Outgoing::Rtp(packet) => Packet::Rtp(packet),
             Outgoing::Rtcp(packets) => Packet::Rtcp(packets),
         };

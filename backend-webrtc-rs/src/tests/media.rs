@@ -63,8 +63,8 @@ impl End {
 
     /// What it sends now: how many packets of RTP, with `lost` deciding what does not arrive at `to`.
     fn flush(&self, to: &Self, mut lost: impl FnMut(&rtp::Packet) -> bool) -> usize {
-        let (mut count, now) = (0, Instant::now());
-        while let Some(outgoing) = self.media.next(now) {
+        let mut count = 0;
+        while let Some((now, outgoing)) = self.media.next() {
             match outgoing {
                 Outgoing::Rtp(packet) => {
                     count += 1;
@@ -219,13 +219,13 @@ async fn patience_grows_with_the_round_trip() {
             a.sender.try_send(frame(codec, n, 500, 0));
             a.flush(&b, |_| false);
             // What goes back takes the whole round trip.
-            let back: Vec<_> = std::iter::from_fn(|| b.media.next(Instant::now())).collect();
+            let back: Vec<_> = std::iter::from_fn(|| b.media.next()).collect();
             if back.is_empty() {
                 tokio::time::advance(Duration::from_millis(33)).await;
                 continue;
             }
             tokio::time::advance(Duration::from_millis(round)).await;
-            for outgoing in back {
+            for (_, outgoing) in back {
                 if let Outgoing::Rtcp(packets) = outgoing {
                     a.media.take_rtcp(&packets, Instant::now());
                 }
@@ -356,7 +356,7 @@ async fn strangers_and_nonsense_are_bounded() {
         packet.payload = vec![(state >> 16) as u8; (state >> 20) as usize % 40].into();
         b.media.take_rtp(packet, now);
     }
-    while b.media.next(now).is_some() {}
+    while b.media.next().is_some() {}
     assert!(b.media.routes() <= 1024);
     // The declared stream is known all the while; an undeclared one had taken its place.
     a.sender.try_send(frame(Codec::Vp8, 0, 3_000, 0));
