@@ -59,7 +59,8 @@ impl Negotiator {
     pub fn new(peer: &PeerConnection, role: Role, ice: IceMode) -> Self {
         Self {
             peer: peer.clone(),
-            events: peer.events(),
+            events: peer
+                .events_of(|event| matches!(event, PeerEvent::NegotiationNeeded | PeerEvent::Candidate(_))),
             role,
             ice,
             ignore_offer: false,

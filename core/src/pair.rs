@@ -1,9 +1,9 @@
 //! Two peers on one page: Start, Call, Hang Up, on any two stacks.
 
 use crate::{
-    Backend, ChannelInit, Codec, DataChannel, Direction, Error, ErrorKind, IceMode, Mark, MediaKind,
-    Negotiator, Net, PeerConfig, PeerConnection, PeerEvent, PeerEvents, RealNet, Result, Role, Signal,
-    Signaling, Timeline, Transceiver, lock,
+    Backend, ChannelInit, Codec, ConnectionState, DataChannel, Direction, Error, ErrorKind, IceMode, Mark,
+    MediaKind, Negotiator, Net, PeerConfig, PeerConnection, PeerEvent, PeerEvents, RealNet, Result, Role,
+    Signal, Signaling, Timeline, Transceiver, lock,
     signaling::{InMemory, in_memory},
 };
 use async_trait::async_trait;
@@ -491,11 +491,12 @@ impl Inner {
             }
         }
         let channel = offerer.create_data_channel(self.config.channel.clone()).await?;
-        let mut incoming = answerer.events();
+        let mut incoming = answerer.events_of(|event| matches!(event, PeerEvent::DataChannel(_)));
         let (errors, mut failed) = mpsc::channel(2);
         let (to_answerer, to_offerer) = in_memory();
         let calling = Negotiator::new(&offerer, Role::Impolite, self.config.ice);
         let called = Negotiator::new(&answerer, Role::Polite, self.config.ice).awaiting_offer();
+        let mut ends = [&offerer, &answerer].map(|peer| peer.events_of(is_end));
         for (side, negotiator, signaling) in [
             (Side::Offerer, calling, to_answerer),
             (Side::Answerer, called, to_offerer),
@@ -530,11 +531,13 @@ impl Inner {
             Ok(theirs)
         };
         let over = async {
-            tokio::select! {
+            let [ours, theirs] = &mut ends;
+            let ended = tokio::select! {
                 biased;
-                result = offerer.wait_for(crate::ConnectionState::Closed) => result,
-                result = answerer.wait_for(crate::ConnectionState::Closed) => result,
-            }
+                _ = ours.next() => &offerer,
+                _ = theirs.next() => &answerer,
+            };
+            ended.wait_for(ConnectionState::Closed).await
         };
         let theirs = tokio::select! {
             biased;
@@ -557,6 +560,11 @@ impl Inner {
             },
         ))
     }
+}
+
+fn is_end(event: &PeerEvent) -> bool {
+    use ConnectionState::{Closed, Failed};
+    matches!(event, PeerEvent::ConnectionState(Closed | Failed))
 }
 
 async fn prefer(transceiver: &Transceiver, media: &PairMedia) -> Result<()> {

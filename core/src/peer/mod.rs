@@ -231,15 +231,33 @@ struct Descriptions {
 enum Subscribers {
     /// Nobody has subscribed yet: kept for the first who does.
     Backlog(Vec<PeerEvent>),
-    Live(Vec<mpsc::UnboundedSender<PeerEvent>>),
+    Live(Vec<Subscriber>),
     Ended,
+}
+
+#[derive(Debug)]
+struct Subscriber {
+    /// What it is woken for.
+    wants: fn(&PeerEvent) -> bool,
+    events: mpsc::UnboundedSender<PeerEvent>,
+}
+
+impl Subscriber {
+    /// `false`: it is gone.
+    fn tell(&self, event: &PeerEvent) -> bool {
+        if (self.wants)(event) {
+            self.events.send(event.clone()).is_ok()
+        } else {
+            !self.events.is_closed()
+        }
+    }
 }
 
 impl Shared {
     fn emit(&self, event: &PeerEvent) {
         match &mut *lock(&self.subscribers) {
             Subscribers::Backlog(events) => events.push(event.clone()),
-            Subscribers::Live(subscribers) => subscribers.retain(|s| s.send(event.clone()).is_ok()),
+            Subscribers::Live(subscribers) => subscribers.retain(|s| s.tell(event)),
             Subscribers::Ended => {}
         }
     }
@@ -317,20 +335,26 @@ impl PeerConnection {
 
     /// Subscribes to what happens from now on; the first subscription also gets what happened before.
     pub fn events(&self) -> PeerEvents {
-        let (tx, rx) = mpsc::unbounded_channel();
+        self.events_of(|_| true)
+    }
+
+    /// Subscribes to some of what happens. Who waits for these is woken for no others.
+    pub(crate) fn events_of(&self, wants: fn(&PeerEvent) -> bool) -> PeerEvents {
+        let (events, rx) = mpsc::unbounded_channel();
+        let subscriber = Subscriber { wants, events };
         let mut subscribers = lock(&self.shared.subscribers);
         match &mut *subscribers {
-            Subscribers::Live(live) => live.push(tx),
+            Subscribers::Live(live) => live.push(subscriber),
             Subscribers::Ended => {}
             Subscribers::Backlog(backlog) => {
                 for event in backlog.drain(..) {
-                    let _ = tx.send(event);
+                    subscriber.tell(&event);
                 }
                 let closed = *self.shared.signaling.borrow() == SignalingState::Closed;
                 *subscribers = if closed {
                     Subscribers::Ended
                 } else {
-                    Subscribers::Live(vec![tx])
+                    Subscribers::Live(vec![subscriber])
                 };
             }
         }
