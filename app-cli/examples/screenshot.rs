@@ -82,9 +82,9 @@ fn whole(pty: &Pty) -> Screen {
     loop {
         let before = pty.output();
         let screen = pty.screen();
-        let count = |bytes: &[u8]| before.windows(bytes.len()).filter(|w| *w == bytes).count();
+        let last = |bytes: &[u8]| before.windows(bytes.len()).rposition(|w| w == bytes);
         // Synchronised updates are what is drawn at once.
-        let is_whole = count(b"\x1b[?2026h") == count(b"\x1b[?2026l");
+        let is_whole = last(b"\x1b[?2026h") <= last(b"\x1b[?2026l");
         if is_whole && pty.output().len() == before.len() {
             return screen;
         }
