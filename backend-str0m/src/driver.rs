@@ -134,7 +134,7 @@ impl Driver {
             selected: None,
             remote_types: HashMap::new(),
             last_timeout: None,
-            rest: ice::keepalive(disconnected_after),
+            rest: ice::rest(disconnected_after),
             active: Instant::now(),
             had_media: false,
             events,
@@ -549,7 +549,7 @@ impl Driver {
         let mut wake = Instant::from_std(self.driven.wake().min(now.into_std() + NEVER));
         if self.is_idle(now) && self.driven.peek().last_timeout_reason() == Reason::Stats {
             // Nothing but checks of the path can be due behind it, and those are due with the rest.
-            wake = wake.max(self.last_timeout.unwrap_or(now) + self.rest);
+            wake = wake.max(self.liveness.heard() + self.rest);
         }
         // Tokio's clock has grains of 1 ms; a wish for "now" that time does not fulfil must not spin.
         let wake = match self.last_timeout {

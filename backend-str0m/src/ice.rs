@@ -26,20 +26,25 @@ const FORGET_AFTER: Duration = Duration::from_secs(90);
 /// `is` 0.12 computes the timeout by shifting a 128-bit number by the number of retransmissions.
 const MAX_RETRANSMITS: usize = 100;
 
+/// NATs are to keep an idle binding for longer than this (RFC 8445 §11).
+const MAX_REST: Duration = Duration::from_secs(15);
+
 /// Sets str0m's timers so that a silence of `disconnected_after` is sure to be one.
 pub(crate) fn configure(config: &mut RtcConfig, disconnected_after: Duration) {
-    let keepalive = keepalive(disconnected_after);
+    // A check at the end of a rest that is lost is repeated in time, and then soon again.
+    let interval = (disconnected_after / 5 * 2).clamp(INITIAL_STUN_RTO, Duration::from_secs(3));
     config.set_initial_stun_rto(INITIAL_STUN_RTO);
-    config.set_max_stun_rto(keepalive);
+    config.set_max_stun_rto(interval);
     // The first few come faster.
-    let retransmits = FORGET_AFTER.as_millis() / keepalive.as_millis().max(1) + 6;
+    let retransmits = FORGET_AFTER.as_millis() / interval.as_millis().max(1) + 6;
     let retransmits = usize::try_from(retransmits).unwrap_or(usize::MAX);
     config.set_max_stun_retransmits(retransmits.min(MAX_RETRANSMITS));
 }
 
-/// How often a living pair is checked. The remote peer checks it as well, and either is a sign of life.
-pub(crate) fn keepalive(disconnected_after: Duration) -> Duration {
-    (disconnected_after / 2).clamp(INITIAL_STUN_RTO, Duration::from_secs(3))
+/// How long a pair that carries nothing else is left alone after a sign of life. The remote peer checks it as well, and
+/// that is one.
+pub(crate) fn rest(disconnected_after: Duration) -> Duration {
+    (disconnected_after / 2).clamp(INITIAL_STUN_RTO, MAX_REST)
 }
 
 /// Follows the state.
@@ -73,6 +78,11 @@ impl Liveness {
     /// A datagram of the peer came.
     pub(crate) fn hear(&mut self, now: Instant) {
         self.heard = now;
+    }
+
+    /// When a datagram of the peer came last.
+    pub(crate) fn heard(&self) -> Instant {
+        self.heard
     }
 
     /// The state, if it is not the one that was reported last.

@@ -3,6 +3,7 @@
 use crate::socket::{Batch, lock};
 use std::{
     collections::VecDeque,
+    net::SocketAddr,
     ops::RangeInclusive,
     sync::{
         Mutex,
@@ -22,6 +23,9 @@ const MAX_EARLY: usize = 32;
 
 /// How long an answerer waits for the offerer's first check before it sends its own.
 const FIRST_CHECK: Duration = Duration::from_millis(100);
+
+/// ICE paces its checks by as much (RFC 8445 §14.2).
+const PACE: Duration = Duration::from_millis(50);
 
 /// How a Binding request and its success response begin (RFC 8489 §5), and the length of their header.
 const REQUEST: [u8; 2] = [0x00, 0x01];
@@ -63,6 +67,28 @@ impl FirstCheck {
         if contents.starts_with(&REQUEST) {
             self.waits.store(false, SeqCst);
         }
+    }
+}
+
+/// The last check that one socket sent.
+///
+/// The answerer's ICE checks in turn whenever it is checked, even if its own is due at that moment and goes out as well.
+#[derive(Debug, Default)]
+pub(crate) struct LastCheck(Mutex<Option<(Instant, SocketAddr)>>);
+
+impl LastCheck {
+    /// Whether this repeats the last check, sooner than any timer of ICE does.
+    pub(crate) fn is_repeated_by(&self, contents: &[u8], destination: SocketAddr) -> bool {
+        if !contents.starts_with(&REQUEST) {
+            return false;
+        }
+        let (now, mut last) = (Instant::now(), lock(&self.0));
+        let repeats = last.is_some_and(|(at, whom)| whom == destination && now - at < PACE);
+        if repeats && !nominates(contents) {
+            return true;
+        }
+        *last = Some((now, destination));
+        false
     }
 }
 
@@ -229,5 +255,24 @@ mod tests {
         assert!(first.is_hasty(&request));
         tokio::time::advance(FIRST_CHECK).await;
         assert!(!first.is_hasty(&request));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_made_twice_goes_once() {
+        let (last, here, there) = (
+            LastCheck::default(),
+            ([127, 0, 0, 1], 1).into(),
+            ([127, 0, 0, 1], 2).into(),
+        );
+        let (check, answer) = (message(REQUEST, 0, &[]), message(SUCCESS, 0, &[]));
+        assert!(!last.is_repeated_by(&check, here));
+        assert!(last.is_repeated_by(&check, here) && !last.is_repeated_by(&answer, here));
+        assert!(
+            !last.is_repeated_by(&message(REQUEST, 0, &ATTRIBUTES), here),
+            "it nominates"
+        );
+        assert!(!last.is_repeated_by(&check, there) && !last.is_repeated_by(&check, here));
+        tokio::time::advance(PACE).await;
+        assert!(!last.is_repeated_by(&check, here));
     }
 }

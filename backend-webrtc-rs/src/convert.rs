@@ -75,10 +75,10 @@ pub(crate) fn settings(config: &EngineConfig, bound: &[SocketAddr]) -> SettingEn
         .with_dcep_handshake_timeout(None)
 }
 
-/// How often a connected pair is checked. One that is `disconnected` is checked no more often, and has to be found alive before
-/// core restarts ICE.
+/// How often a connected pair is checked: NATs are to keep an idle binding for longer than 15 s (RFC 8445 §11). One that is
+/// `disconnected` is checked no more often, and by default has to be found alive before core restarts ICE.
 pub(crate) fn keepalive(config: &EngineConfig) -> Duration {
-    (config.disconnected_after / 3).clamp(Duration::from_millis(100), Duration::from_secs(2))
+    (config.disconnected_after / 3).clamp(Duration::from_millis(100), Duration::from_secs(15))
 }
 
 /// What the library wrote. After strange descriptions it gives one payload type to several codecs; others do not

@@ -75,6 +75,8 @@ const FATAL: u8 = 2;
 ///   are left out; each comes again with the next tick ([`wait_for_check`](Self::wait_for_check)).
 /// * A nomination that arrives before the answer to its own check is forgotten (RFC 8445 §7.3.1.5 has it remembered), and
 ///   the remote peer's next one comes 50 ms later or more. It is read again behind that answer.
+/// * An answerer's ICE checks in turn whenever it is checked, and once more if its own check is due at that moment. The
+///   second goes nowhere ([`LastCheck`](crate::checks::LastCheck)).
 /// * DTLS that arrives before ICE has selected a pair is thrown away, and the remote peer's retransmission comes a
 ///   second later. It is held here until then ([`select`](Self::select)).
 /// * Messages that one pass leaves in SCTP wait for the next datagram, which a quiet peer sends only for

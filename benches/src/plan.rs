@@ -225,14 +225,22 @@ impl Planner<'_> {
                 ),
             ],
             Scenario::Peers => {
-                let peers =
-                    |pairs, active, cost| self.row(scenario, Work::Peers { pairs, active }, &[], cost);
+                let peers = |pairs, active, disconnected_after, cost| {
+                    let work = Work::Peers {
+                        pairs,
+                        active,
+                        disconnected_after,
+                    };
+                    self.row(scenario, work, &[], cost)
+                };
+                // Pairs made together are checked together: idle ones are measured over whole rounds of checks.
                 vec![
-                    peers(10, false, (Some((1, 300)), (3, 1_000))),
-                    peers(100, false, (None, (3, 1_000))),
-                    peers(1_000, false, (None, (3, 1_000))),
-                    peers(10, true, (None, (3, 1_000))),
-                    peers(50, true, (None, (3, 1_000))),
+                    peers(10, false, None, (Some((1, 300)), (3, 5_000))),
+                    peers(100, false, None, (None, (3, 5_000))),
+                    peers(1_000, false, None, (None, (3, 5_000))),
+                    peers(1_000, false, Some(30), (None, (3, 30_000))),
+                    peers(10, true, None, (None, (3, 1_000))),
+                    peers(50, true, None, (None, (3, 1_000))),
                 ]
             }
             Scenario::Forward => [10, 50]

@@ -38,7 +38,7 @@ pub async fn run(lab: &Lab, visit: &Visit, outcome: &mut Outcome) -> Result<(), 
         Work::Messages { .. } | Work::RoundTrips { .. } | Work::StalledReader { .. } => {
             data::run(lab, visit, outcome).await
         }
-        Work::Peers { pairs, active } => peers::run(lab, visit, pairs, active, outcome).await,
+        Work::Peers { .. } => peers::run(lab, visit, outcome).await,
         Work::Forward { receivers } => forward::run(lab, visit, receivers, outcome).await,
         Work::OpenLoop { content } => open_loop::run(lab, visit, content, outcome).await,
         Work::Codecs {

@@ -116,8 +116,12 @@ impl Work {
             Self::Messages { .. } => Metric::MessagesPerSecond,
             Self::RoundTrips { .. } => Metric::RoundTrip,
             Self::StalledReader { .. } => Metric::Recovery,
-            Self::Peers { active: false, .. } => Metric::MemoryPerPair,
-            Self::Peers { active: true, .. } | Self::Forward { .. } => Metric::Cpu,
+            Self::Peers {
+                active: false,
+                disconnected_after: None,
+                ..
+            } => Metric::MemoryPerPair,
+            Self::Peers { .. } | Self::Forward { .. } => Metric::Cpu,
         }
     }
 }

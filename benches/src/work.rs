@@ -109,6 +109,10 @@ pub enum Work {
         pairs: usize,
         /// Whether each sends 30 frames of 12 kB a second; otherwise nothing is sent.
         active: bool,
+        /// [`PeerConfig::disconnected_after`](visavis_core::PeerConfig::disconnected_after) of both, in seconds, if not the
+        /// default.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        disconnected_after: Option<u64>,
     },
     /// One video received and sent on to others, as a small SFU does, 30 frames of 12 kB a second.
     Forward {
@@ -142,9 +146,14 @@ impl fmt::Display for Work {
             Self::Messages { size } => write!(f, "messages of {}", Bytes(size)),
             Self::RoundTrips { size } => write!(f, "round trips of {}", Bytes(size)),
             Self::StalledReader { size } => write!(f, "stalled reader, messages of {}", Bytes(size)),
-            Self::Peers { pairs, active } => {
+            Self::Peers {
+                pairs,
+                active,
+                disconnected_after,
+            } => {
                 let what = if active { "active" } else { "idle" };
-                write!(f, "{pairs} {what} pairs in one process")
+                write!(f, "{pairs} {what} pairs in one process")?;
+                disconnected_after.map_or(Ok(()), |secs| write!(f, ", disconnected after {secs} s"))
             }
             Self::Forward { receivers } => write!(f, "one video forwarded to {receivers}"),
         }

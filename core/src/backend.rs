@@ -103,7 +103,8 @@ pub struct EngineConfig {
     /// Where to bind; port 0 picks one. Empty: every usable interface of the `Net`, asked again whenever an ICE
     /// restart gathers anew.
     pub bind: Vec<SocketAddr>,
-    /// A pair that has not been heard from for this long makes ICE `disconnected`. Default: 5 s.
+    /// A pair that has not been heard from for this long makes ICE `disconnected`. Idle, it is checked no more often than
+    /// that needs, and each 15 s at the least. Default: 5 s.
     pub disconnected_after: Duration,
     /// What logs call this peer.
     pub name: String,

@@ -2,7 +2,7 @@
 
 use super::{DTLS, Link, SRTP, lock};
 use crate::{
-    checks::{Checks, STUN},
+    checks::{Checks, LastCheck, STUN},
     joined::Joined,
 };
 use std::{
@@ -46,6 +46,7 @@ pub(crate) struct Socket {
     has_side: AtomicBool,
     side: Mutex<Side>,
     joined: Mutex<Joined>,
+    last_check: LastCheck,
 }
 
 /// What a read returns besides what the network has.
@@ -64,9 +65,18 @@ impl Socket {
             has_side: AtomicBool::new(false),
             side: Mutex::default(),
             joined: Mutex::default(),
+            last_check: LastCheck::default(),
         });
         lock(&link.sockets).push(Arc::downgrade(&socket));
         socket
+    }
+
+    /// Whether this checks the pair in use, which was checked just now.
+    fn is_needless(&self, transmit: &Transmit<'_>) -> bool {
+        self.link.has_pair()
+            && self
+                .last_check
+                .is_repeated_by(transmit.contents, transmit.destination)
     }
 
     /// Leaves a datagram to the next flush, if it can go with those that wait for it.
@@ -275,7 +285,7 @@ impl AsyncUdpSocket for Socket {
 
     fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
         let len = transmit.contents.len();
-        if self.link.first_check.is_hasty(transmit.contents) {
+        if self.link.first_check.is_hasty(transmit.contents) || self.is_needless(transmit) {
             return Poll::Ready(Ok(len));
         }
         let most = self.inner.max_gso_segments();

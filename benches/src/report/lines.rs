@@ -73,7 +73,11 @@ impl Plots<'_> {
     /// What pairs cost.
     pub(super) fn peers(&self, metric: Metric, active: bool) -> Option<Figure> {
         let n = |work: Work| match work {
-            Work::Peers { pairs, active: is } if is == active => Some(pairs as f64),
+            Work::Peers {
+                pairs,
+                active: is,
+                disconnected_after: None,
+            } if is == active => Some(pairs as f64),
             _ => None,
         };
         let (kind, title) = if active {

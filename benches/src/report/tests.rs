@@ -44,6 +44,7 @@ const WORKS: [(Scenario, Work); 14] = [
         Work::Peers {
             pairs: 1,
             active: false,
+            disconnected_after: None,
         },
     ),
     (
@@ -51,6 +52,7 @@ const WORKS: [(Scenario, Work); 14] = [
         Work::Peers {
             pairs: 10,
             active: false,
+            disconnected_after: None,
         },
     ),
     (
@@ -58,6 +60,7 @@ const WORKS: [(Scenario, Work); 14] = [
         Work::Peers {
             pairs: 10,
             active: true,
+            disconnected_after: None,
         },
     ),
     (Scenario::Forward, Work::Forward { receivers: 10 }),

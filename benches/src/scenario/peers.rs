@@ -6,7 +6,7 @@ use crate::{
     metric::Metric,
     outcome::{Meter, Outcome, Values},
     scenario::{frames::video, handshake::negotiated, paced},
-    work::{Network, Visit},
+    work::{Network, Visit, Work},
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{fs, sync::Arc, time::Duration};
@@ -38,18 +38,23 @@ const TOLD: usize = 3;
 ///
 /// When the limit of open files is too low, or what a pair carries is damaged. A call that fails is a failure in the
 /// outcome.
-pub async fn run(
-    lab: &Lab,
-    visit: &Visit,
-    pairs: usize,
-    active: bool,
-    outcome: &mut Outcome,
-) -> Result<(), String> {
+pub async fn run(lab: &Lab, visit: &Visit, outcome: &mut Outcome) -> Result<(), String> {
+    let Work::Peers {
+        pairs,
+        active,
+        disconnected_after,
+    } = visit.work
+    else {
+        return Err(format!("{} is not about many pairs", visit.work));
+    };
     allow_sockets(pairs)?;
     let site = lab.site(visit, Network::Loopback, false)?;
     // Before the memory is read: the first call of a process loads what all later ones share.
     outcome.negotiated = Some(negotiated(&site).await?);
-    let config = if active { video() } else { PairConfig::default() };
+    let mut config = if active { video() } else { PairConfig::default() };
+    for peer in [&mut config.offerer, &mut config.answerer] {
+        peer.disconnected_after = disconnected_after.map_or(peer.disconnected_after, Duration::from_secs);
+    }
     let (_, before) = (quiet().await, resident());
     let began = Instant::now();
     let (calls, failures) = Calls::make(&site, &config, pairs).await;

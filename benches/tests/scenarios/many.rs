@@ -9,6 +9,7 @@ fn idle_pairs_are_measured() {
         let work = Work::Peers {
             pairs: 5,
             active: false,
+            disconnected_after: None,
         };
         let outcome = measured(work, stacks);
         values(&outcome, Metric::HandshakesPerSecond);
@@ -23,6 +24,7 @@ fn active_pairs_get_their_frames() {
         let work = Work::Peers {
             pairs: 5,
             active: true,
+            disconnected_after: None,
         };
         let outcome = measured(work, stacks);
         values(&outcome, Metric::Cpu);

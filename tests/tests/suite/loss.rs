@@ -1,7 +1,7 @@
 //! A side that falls silent.
 
 use std::{sync::Arc, time::Duration};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use visavis_core::{ChannelInit, ChannelState, ConnectionState, IceState, Message, PeerConfig, Side};
 use visavis_tests::{
     CallSetup, Peer, World, connect_by_hand, connected, deadline,
@@ -85,6 +85,47 @@ pub(super) async fn blocked_for_a_moment(world: World) {
         assert!(!log.connections().contains(&ConnectionState::Failed));
     }
     call.close().await;
+}
+
+/// What carries nothing is checked as often as `disconnected_after` needs it, and is not taken for silent.
+pub(super) async fn idle_for_long(world: World) {
+    const LONG: Duration = Duration::from_secs(300);
+    for (limit, most) in [(5, 800), (30, 140)] {
+        let limit = Duration::from_secs(limit);
+        let mut call = world
+            .call_with(CallSetup {
+                disconnected_after: limit,
+                restart_after: None,
+                ..CallSetup::default()
+            })
+            .await;
+        ping(&call.a, &call.b).await;
+        let before = world.memory().counts().sent;
+        sleep(LONG).await;
+        let sent = world.memory().counts().sent - before;
+        println!("{}: {limit:?}: {sent} datagrams in {LONG:?}", world.stacks);
+        assert!(sent <= most, "{sent}");
+        for side in [Side::Offerer, Side::Answerer] {
+            let log = &mut call.side(side).0.log;
+            log.drain().await;
+            let states = [ConnectionState::Connecting, ConnectionState::Connected];
+            assert_eq!(log.connections(), states);
+        }
+        let began = Instant::now();
+        world.memory().set_blocked(true);
+        sleep(limit / 2).await;
+        for side in [Side::Offerer, Side::Answerer] {
+            call.side(side)
+                .0
+                .log
+                .connection(ConnectionState::Disconnected)
+                .await;
+        }
+        let took = began.elapsed();
+        assert!(took <= limit + Duration::from_secs(3), "{took:?}");
+        world.memory().set_blocked(false);
+        call.close().await;
+    }
 }
 
 /// The answerer's runtime ends under it, as if its process had been killed: no goodbye.

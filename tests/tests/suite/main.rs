@@ -321,6 +321,7 @@ fn cases() -> Vec<Case> {
         loss {
             blocked on Memory follows ["RTCPeerConnection-iceConnectionState-disconnected.https.html"],
             blocked_for_a_moment on Memory,
+            idle_for_long on Memory,
             killed on Real,
             nobody_answers on Memory,
             failed_and_restarted on Memory,
