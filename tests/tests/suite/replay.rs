@@ -1,7 +1,8 @@
 //! A seed replayed sends the same datagrams at the same times, and its trace is one that tshark reads.
 //!
-//! Two things differ from process to process and change what is sent: the jitter of DTLS's timers, which the world seeds,
-//! and hash maps, out of which str0m takes what to send next. So a replay has random numbers of its own.
+//! What differs from process to process and changes what is sent: the jitter of DTLS's timers, which the world seeds, hash
+//! maps, out of which str0m takes what to send next, and the wall clock, whose fractions are in the reports that round trips
+//! are taken from. So a replay has random numbers and a wall clock of its own.
 
 use libtest_mimic::{Failed, Trial};
 use std::{
@@ -16,7 +17,7 @@ use visavis_tests::Stacks;
 const CASES: [&str; 2] = ["handshakes_on_a_rough_path", "loss_5_percent"];
 const SEED: &str = "3";
 
-/// With `VISAVIS_SEED` set, starts this program again, with random numbers that are the same in every run.
+/// With `VISAVIS_SEED` set, starts this program again, with random numbers and a wall clock that are the same in every run.
 pub(super) fn with_the_same_randomness() {
     if env::var_os("VISAVIS_SEED").is_none() || env::var_os("LD_PRELOAD").is_some() {
         return;
@@ -30,12 +31,12 @@ pub(super) fn with_the_same_randomness() {
             .exec())
     };
     let (Ok(why) | Err(why)) = again();
-    eprintln!("a second replay may differ from this one: no random numbers of its own: {why}");
+    eprintln!("a second replay may differ from this one: no random numbers and no clock of its own: {why}");
 }
 
 fn compiled() -> io::Result<PathBuf> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/getrandom.c");
-    let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join("getrandom.so");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/replay.c");
+    let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join("replay.so");
     let written = |path: &Path| fs::metadata(path)?.modified();
     if written(&library).is_ok_and(|library| written(&source).is_ok_and(|source| library > source)) {
         return Ok(library);
