@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How many of the calls that failed are told of one by one.
 const TOLD: usize = 3;
 
-/// Makes as many pairs as the visit's [`Work::Peers`](crate::work::Work::Peers) says and measures what they take.
+/// Makes as many pairs as the visit's [`Work::Peers`] says and measures what they take.
 ///
 /// # Errors
 ///
